@@ -1,0 +1,113 @@
+"""What every provider adapter is: pure functions of secrets, request and clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Headers = Sequence[tuple[str, str]]
+"""Header pairs as received, names lower-cased, values decoded as latin-1. A name may occur twice."""
+
+RefusalReason = Literal[
+    "missing_header",  # 401: a signature header is absent or empty
+    "duplicate_header",  # 401: a signature header occurs twice: which one is signed cannot be known
+    "malformed_signature",  # 401: the header cannot be read as this scheme
+    "wrong_scheme",  # 401: only schemes we do not support (or hold no key for)
+    "bad_signature",  # 401: no configured secret produces this signature
+    "missing_secret",  # 401: a body-secret provider sent no secret
+    "stale",  # 401: signed too long ago
+    "future",  # 401: signed too far ahead of our clock
+    "malformed_body",  # 400: not JSON, or not the JSON this provider sends
+    "no_event_id",  # 400: nothing to tell this event from another by
+    "too_many_events",  # 413: more events than one request may carry
+]
+
+UNAUTHENTIC: frozenset[str] = frozenset(
+    {
+        "missing_header",
+        "duplicate_header",
+        "malformed_signature",
+        "wrong_scheme",
+        "bad_signature",
+        "missing_secret",
+        "stale",
+        "future",
+    }
+)
+
+
+class RefusedError(Exception):
+    """The request is not accepted. ``reason`` is from a closed set; ``detail`` is for the operator, never the client.
+
+    Neither ever holds a secret, a signature or any part of the body.
+    """
+
+    def __init__(self, reason: RefusalReason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason: RefusalReason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request as the provider signed it.
+
+    ``url`` is the source's configured ``public_url`` (plus the query string as called), or the URL rebuilt from the
+    request where none is configured. ``body`` is the exact bytes received.
+    """
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Return the value of ``name`` (lower case), None when absent.
+
+        Raises RefusedError(duplicate_header) when it occurs more than once: a proxy and we could read different ones.
+        """
+        found = [value for key, value in self.headers if key == name]
+        if len(found) > 1:
+            raise RefusedError("duplicate_header", name)
+        return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One event cut out of a verified request.
+
+    ``payload`` holds the bytes as received (less a body secret). ``malformed`` says why this element cannot be an
+    event; it is accepted all the same and ends as a letter, so that its neighbours in the array are not refused.
+    """
+
+    provider_event_id: str
+    event_type: str
+    occurred_at_ms: int | None
+    key: str
+    payload: bytes
+    malformed: str | None = None
+
+
+class Adapter(Protocol):
+    """A provider's contract, bound to the secrets of one source. Built once at start; raises UsageError on bad secrets."""
+
+    provider: str
+
+    def verify(self, request: Request, now_seconds: float) -> None:
+        """Return when any configured secret verifies ``request``, else raise RefusedError."""
+
+    def split(self, request: Request) -> list[Parsed]:
+        """Cut a verified request into its events; raise RefusedError(malformed_body | no_event_id) otherwise."""
+
+    def sign(self, body: bytes, *, url: str, now_seconds: float, message_id: str) -> tuple[list[tuple[str, str]], bytes]:
+        """Return the (headers, body) this provider would send for ``body`` with the first configured secret."""
+
+
+def content_id(payload: bytes) -> str:
+    """Return the event id for a payload that names none: ``sha256:`` and the hash of its bytes."""
+    return "sha256:" + hashlib.sha256(payload).hexdigest()
