@@ -104,7 +104,9 @@ class Adapter(Protocol):
     def split(self, request: Request) -> list[Parsed]:
         """Cut a verified request into its events; raise RefusedError(malformed_body | no_event_id) otherwise."""
 
-    def sign(self, body: bytes, *, url: str, now_seconds: float, message_id: str) -> tuple[list[tuple[str, str]], bytes]:
+    def sign(
+        self, body: bytes, *, url: str, now_seconds: float, message_id: str
+    ) -> tuple[list[tuple[str, str]], bytes]:
         """Return the (headers, body) this provider would send for ``body`` with the first configured secret."""
 
 

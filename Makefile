@@ -1,0 +1,80 @@
+# The commands of this repository. Needs make and Python 3.11 or newer with pip and venv; nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first of these that runs and is new enough; `make PYTHON=/path/to/python3.12 setup` overrides it.
+# An empty answer is reported by the recipe that needs it, so that `make help` and `make clean` work without Python.
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo "$$python" && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CODE := tidegate ingest consumer dlq tests
+
+.PHONY: help setup demo up test test-installed check format bench lock clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## build .venv from requirements.lock, then .venv/bin/tidegate works
+
+# Hashes pin every dependency; the project itself has none and is therefore installed in a step of its own, with the
+# build backend that the lock brought, so that nothing unpinned is ever fetched.
+$(INSTALLED): pyproject.toml requirements.lock
+	@if ! "$(or $(PYTHON),python3)" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+		echo 'Tidegate needs Python 3.11 or newer, and "$(or $(PYTHON),python3)" is not:' \
+			'install one, or name one with `make PYTHON=/path/to/python3.12 ...`' >&2; exit 2; fi
+	@if ! test -x $(BIN)/python || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		"$(PYTHON)" -m venv --clear $(VENV) || { \
+		echo '$(PYTHON) cannot make a virtual environment (Debian and Ubuntu: apt install python3-venv)' >&2; exit 2; }; fi
+	@echo 'Building $(VENV) from requirements.lock (about half a minute, once)'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## the whole system with signed traffic and a killed worker, then its ledger; ends by itself
+	$(BIN)/tidegate demo
+
+up: setup ## the same without the traffic: stays up until Ctrl-C, keeps its data in ./.tidegate
+	$(BIN)/tidegate up
+
+test: setup check ## check, then all tests; servers: TIDEGATE_TEST_SERVERS=auto|embedded|testcontainers|installed
+	$(BIN)/python -m pytest
+
+test-installed: setup ## the tests without processes, on the redis-server and PostgreSQL that this machine has installed
+	TIDEGATE_TEST_SERVERS=installed $(BIN)/python -m pytest -m 'not process'
+
+check: setup ## formatting, lint, types, import rules; changes nothing
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: setup ## how many events a second this machine takes in and applies
+	$(BIN)/python -m tests.bench
+
+# uv reads the registry's file list, so the lock covers every platform and Python that has wheels, not only this one.
+# editables is what hatchling asks for when it installs the project editable; without build isolation we must bring it.
+lock: setup ## resolve requirements.lock anew from pyproject.toml (fetches uv into a throw-away environment)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(BIN)/python -m venv "$$folder/uv"; \
+	"$$folder/uv/bin/pip" install --quiet --disable-pip-version-check 'uv>=0.5'; \
+	echo 'editables>=0.5' | \
+	"$$folder/uv/bin/uv" --quiet pip compile pyproject.toml - --extra dev --extra embedded --upgrade \
+		--universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links -o "$$folder/lock" >/dev/null; \
+	{ sed -n '/^#/p;/^#/!q' requirements.lock; cat "$$folder/lock"; } > "$$folder/requirements.lock"; \
+	cp "$$folder/requirements.lock" requirements.lock
+
+clean: ## remove .venv, caches and the data of `make up`
+	rm -rf $(VENV) .tidegate dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

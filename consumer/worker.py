@@ -1,0 +1,352 @@
+"""The worker: read a batch, apply it in one transaction, settle it in one call; again.
+
+States of a batch: read -> committed -> settled. Dying between two of them is safe: the entries stay pending, are claimed
+by another worker, and are recognised in Postgres by their delivery ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import psycopg
+from redis.exceptions import RedisError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from consumer.apply import Applied, Applier, parents_of
+from consumer.intake import Intake
+from consumer.outcome import Decided, Outcome
+from dlq.letters import Death
+from tidegate import jsontext
+from tidegate.errors import UnreachableError
+from tidegate.event import Attempt, Delivery, Event
+from tidegate.postgres import Kind, Pool, classify
+from tidegate.stream import UNAVAILABLE, Settlement, Stream
+from tidegate.telemetry import logs, metrics
+from tidegate.wire import Entry, WireError, decode, encode_meta
+
+log = logs.get(__name__)
+
+_FOREIGN = uuid.UUID("8f0f3c52-6f5f-4a37-9a3c-6d1f0a7b2c11")
+"""Namespace of the delivery ids of entries that bear none: the same entry, read twice, is one letter."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """A server that does not answer: said once when it begins, once when it ends."""
+
+    name: str
+    limit_seconds: float
+    since: float | None = None
+
+    def begin(self, error: BaseException) -> None:
+        """Note a failure; raise UnreachableError once it has lasted longer than the limit."""
+        now = time.monotonic()
+        if self.since is None:
+            self.since = now
+            log.warning(f"{self.name} does not answer; waiting", error=str(error).strip()[:300])
+        elif now - self.since > self.limit_seconds:
+            raise UnreachableError(f"{self.name} has not answered for {self.limit_seconds:.0f} s: {error}") from error
+
+    def end(self) -> None:
+        """Note a success."""
+        if self.since is not None:
+            log.info(f"{self.name} answers again", seconds=round(time.monotonic() - self.since, 1))
+            self.since = None
+
+
+class Worker:
+    """``concurrency`` lanes over one intake. `run` until told to stop, or `run_once` for one batch."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        intake: Intake,
+        pool: Pool,
+        applier: Applier,
+        *,
+        concurrency: int = 2,
+        drain_seconds: float = 30.0,
+        reconnect_seconds: float = 300.0,
+    ) -> None:
+        self.stream = stream
+        self.intake = intake
+        self.pool = pool
+        self.applier = applier
+        self.redis = Outage("Redis", reconnect_seconds)
+        self.postgres = Outage("Postgres", reconnect_seconds)
+        self.turned_at = time.monotonic()
+        self._concurrency = concurrency
+        self._drain_seconds = drain_seconds
+        self._stopping = asyncio.Event()
+        self._give_up = asyncio.Event()
+        self._idle_lanes: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Read no more; let `run` finish what is in work."""
+        self._stopping.set()
+        for lane in self._idle_lanes:  # between batches: what a cancelled read carried stays pending and is handed back
+            lane.cancel()
+
+    async def run(self) -> None:
+        """Work until `stop`; then finish the batches in work within ``drain_seconds`` and hand the rest back.
+
+        Raises UnreachableError when Redis or Postgres stays away longer than ``reconnect_seconds``.
+        """
+        lanes = {asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self._concurrency)}
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            _, late = await asyncio.wait(lanes, timeout=self._drain_seconds)
+            if late:
+                log.warning("batches did not finish in time; handing them back", lanes=len(late))
+                self._give_up.set()
+        finally:
+            stopped.cancel()
+            for lane in lanes:
+                lane.cancel()
+            results = await asyncio.gather(*lanes, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _lane(self) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        while not self._stopping.is_set():
+            self.turned_at = time.monotonic()
+            self._idle_lanes.add(me)
+            try:
+                entries = await self._next()
+            except asyncio.CancelledError:
+                if self._stopping.is_set():
+                    return
+                raise
+            finally:
+                self._idle_lanes.discard(me)
+            if entries:
+                await self.work(entries)
+
+    async def _next(self) -> list[Entry]:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, (*UNAVAILABLE, RedisError))),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            before_sleep=self._redis_failed,
+        ):
+            with attempt:
+                entries = await self.intake.next()
+        self.redis.end()
+        return entries
+
+    def _redis_failed(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None:
+            metrics.REDIS_ERRORS.labels(metrics.redis_error_kind(error)).inc()
+            self.redis.begin(error)
+
+    async def run_once(self) -> Counter[Outcome]:
+        """Read what is there without waiting, apply and settle it; return how many had which outcome."""
+        entries = await self.intake.next(block=False)
+        return await self.work(entries) if entries else Counter()
+
+    async def work(self, entries: Sequence[Entry]) -> Counter[Outcome]:
+        """Apply and settle ``entries``; return how many had which outcome.
+
+        When Redis stays away the entries remain pending for us: they are read again, and recognised.
+        """
+        settled = False
+        started = time.monotonic()
+        try:
+            deliveries, foreign = _decode(entries)
+            applied = await self._apply(list(deliveries.values()), foreign, entries, deliveries)
+            outcomes = await self._settle(entries, deliveries, foreign, applied)
+            settled = True
+        except (*UNAVAILABLE, RedisError) as error:
+            metrics.REDIS_ERRORS.labels(metrics.redis_error_kind(error)).inc()
+            self.redis.begin(error)
+            return Counter()
+        finally:
+            self.intake.done(entries, settled=settled)
+            self.turned_at = time.monotonic()
+        log.info(
+            "batch settled",
+            ms=round((time.monotonic() - started) * 1000),
+            **{outcome.value: count for outcome, count in outcomes.items()},
+        )
+        return outcomes
+
+    async def _apply(
+        self,
+        deliveries: Sequence[Delivery],
+        foreign: Sequence[Death],
+        entries: Sequence[Entry],
+        by_entry: dict[bytes, Delivery],
+    ) -> Applied:
+        """Commit the batch, however long Postgres is away; no attempt is consumed by its absence."""
+        shard_of = {by_entry[e.entry_id].event.delivery_id: e.shard for e in entries if e.entry_id in by_entry}
+        isolate = False
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_worth_repeating),
+            wait=wait_random_exponential(multiplier=0.1, max=10),
+            stop=stop_when_event_set(self._give_up),  # type: ignore[arg-type]
+            before_sleep=self._postgres_failed,
+            reraise=True,
+        ):
+            with attempt:
+                started = time.monotonic()
+                try:
+                    async with self.pool.connection() as connection:
+                        applied = await self.applier.apply(
+                            connection, deliveries, foreign=foreign, shard_of=shard_of, isolate=isolate
+                        )
+                except psycopg.Error as error:
+                    if classify(error) is not Kind.PERMANENT or isolate:
+                        raise
+                    # Refused at COMMIT, where no savepoint is left to tell which event it was: a deferred constraint.
+                    isolate = True
+                    async with self.pool.connection() as connection:
+                        applied = await self.applier.apply(
+                            connection, deliveries, foreign=foreign, shard_of=shard_of, isolate=True
+                        )
+                metrics.APPLY_SECONDS.observe(time.monotonic() - started)
+        self.postgres.end()
+        metrics.BATCH_SIZE.observe(len(entries))
+        return applied
+
+    def _postgres_failed(self, state: RetryCallState) -> None:
+        self.turned_at = time.monotonic()
+        error = state.outcome.exception() if state.outcome else None
+        if error is None:
+            return
+        if classify(error) is Kind.SYSTEMIC:
+            log.error(
+                "Postgres refuses our statements: schema or rights are wrong; nothing is lost",
+                error=str(error),
+            )
+        self.postgres.begin(error)
+
+    async def _settle(
+        self,
+        entries: Sequence[Entry],
+        deliveries: dict[bytes, Delivery],
+        foreign: Sequence[Death],
+        applied: Applied,
+    ) -> Counter[Outcome]:
+        by_shard: dict[int, list[Settlement]] = {}
+        outcomes: Counter[Outcome] = Counter()
+        now_ms = time.time_ns() // 1_000_000
+        strangers = {death.delivery.event.provider_event_id: death for death in foreign}
+        for entry in entries:
+            delivery = deliveries.get(entry.entry_id)
+            if delivery is None:
+                death = strangers[f"{entry.shard}/{entry.entry_id.decode()}"]
+                settlement = Settlement(entry.entry_id, "foreign", death.delivery.event.source)
+                outcomes[Outcome.DEAD] += 1
+                log.warning("an entry that is no delivery became a letter", entry=entry.entry_id, error=death.error)
+            else:
+                decided = applied.decided[delivery.event.delivery_id]
+                settlement = _settlement(entry, decided)
+                outcomes[decided.outcome] += 1
+                _count(decided, now_ms)
+            by_shard.setdefault(entry.shard, []).append(settlement)
+        vanished = 0
+        for shard, settlements in by_shard.items():
+            vanished += (await self.stream.settle(shard, settlements))[1]
+        self.redis.end()
+        if vanished:
+            log.error("entries to be retried had been deleted from the stream by another hand", count=vanished)
+        released = set(applied.released)
+        released |= await self._committed_meanwhile(parents_of(applied.decided.values()))
+        if released:
+            await self.stream.release(released)
+        return outcomes
+
+    async def _committed_meanwhile(self, parents: set[str]) -> set[str]:
+        """Return those of ``parents`` that exist by now: one may have been committed before its orphan was parked."""
+        found: set[str] = set()
+        by_kind: dict[str, list[str]] = {}
+        for parent in parents:
+            by_kind.setdefault(parent.partition(":")[0], []).append(parent)
+        for kind, names in by_kind.items():
+            lookup = self.applier.handlers.parents.get(kind)
+            if lookup is None:
+                continue
+            try:
+                async with self.pool.connection() as connection:
+                    found.update(await lookup(names, connection))
+            except Exception as error:
+                # The schedule is the backstop; an orphan that waits for it is late, not lost.
+                log.warning("could not look for parents again", kind=kind, error=str(error))
+        return found
+
+
+def _worth_repeating(error: BaseException) -> bool:
+    return isinstance(error, Exception) and classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
+
+
+def _decode(entries: Sequence[Entry]) -> tuple[dict[bytes, Delivery], list[Death]]:
+    """Split entries into deliveries, by entry id, and letters for what is none."""
+    deliveries: dict[bytes, Delivery] = {}
+    foreign: list[Death] = []
+    for entry in entries:
+        try:
+            deliveries[entry.entry_id] = decode(entry)
+        except WireError as error:
+            foreign.append(_stranger(entry, str(error)))
+    return deliveries, foreign
+
+
+def _stranger(entry: Entry, error: str) -> Death:
+    """Return the letter of an entry that another program, or another version of us, put on the stream."""
+    named = dict(zip(entry.fields[::2], entry.fields[1::2], strict=False))
+    payload = b"\n".join(entry.fields) if b"payload" not in named else named[b"payload"]
+    source = jsontext.storable(named.get(b"source", b"").decode("utf-8", "replace"))[:200]
+    at_ms = int(entry.entry_id.split(b"-")[0])
+    name = f"{entry.shard}/{entry.entry_id.decode()}"
+    event = Event(
+        source=source or "unknown",
+        provider="",
+        provider_event_id=name,
+        event_type="",
+        occurred_at_ms=min(at_ms, 253_402_300_799_000),
+        received_at_ms=min(at_ms, 253_402_300_799_000),
+        key="",
+        payload=payload,
+        delivery_id=uuid.uuid5(_FOREIGN, name),
+        headers={
+            jsontext.storable(key.decode("utf-8", "replace")): jsontext.storable(value.decode("utf-8", "replace"))[:500]
+            for key, value in named.items()
+            if key != b"payload"
+        },
+    )
+    delivery = replace(Delivery(event), history=(Attempt(at_ms, "malformed", error),))
+    return Death(delivery, "malformed", jsontext.storable(error), entry.shard)
+
+
+def _settlement(entry: Entry, decided: Decided) -> Settlement:
+    source = decided.delivery.event.source
+    if decided.outcome is not Outcome.RETRY:
+        return Settlement(entry.entry_id, decided.outcome.value, source)
+    meta = encode_meta(decided.delivery)
+    return Settlement(entry.entry_id, "retry", source, meta, decided.delay_ms, decided.waiting_for)
+
+
+def _count(decided: Decided, now_ms: int) -> None:
+    event = decided.delivery.event
+    source = metrics.source_label(event.source)
+    metrics.EVENTS.labels(source, decided.outcome.value).inc()
+    if decided.outcome is Outcome.RETRY:
+        metrics.RETRIES.labels(source, decided.reason).inc()
+    elif decided.outcome is Outcome.APPLIED:
+        metrics.END_TO_END_SECONDS.observe(max(0, now_ms - event.received_at_ms) / 1000)

@@ -1,0 +1,79 @@
+"""`tidegate audit`"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dlq import letters
+from tidegate import ledger
+from tidegate.cli.context import Context, opened_postgres, opened_stream
+from tidegate.ledger import Audit
+from tidegate.postgres import Connection
+from tidegate.settings import Settings
+from tidegate.stream import Stream
+
+
+@click.command("audit")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(context: Context, as_json: bool) -> None:
+    """Show both sides of the ledger: what came in, and where it is now. Exit 1 when something is unaccounted for."""
+    result = context.run(_audit(context.settings()))
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=2))
+    else:
+        show(result, Console())
+    sys.exit(1 if result.unaccounted else 0)
+
+
+async def _audit(settings: Settings) -> Audit:
+    async with opened_stream(settings) as stream, opened_postgres(settings, "tidegate audit") as connection:
+        return await take(stream, connection)
+
+
+async def take(stream: Stream, connection: Connection) -> Audit:
+    """Read both sides: the streams, then Postgres in one snapshot, then the streams again."""
+    before = [await stream.audit(shard) for shard in range(len(stream.keys))]
+    stored = await letters.stored(connection)
+    after = [await stream.audit(shard) for shard in range(len(stream.keys))]
+    return ledger.judge(before, stored, after)
+
+
+def show(result: Audit, console: Console) -> None:
+    """Print the two sides, by source, and the verdict."""
+    balance = result.balance
+    sources = Table(title="Ledger", title_justify="left", header_style="bold")
+    sources.add_column("source")
+    names = [name for name in (*ledger.IN, *ledger.OUT) if name != "foreign" or balance.foreign]
+    for name in names:
+        sources.add_column(name, justify="right")
+    for source, row in result.by_source.items():
+        sources.add_row(source, *(f"{row[name]:,}" for name in names))
+    sources.add_section()
+    sources.add_row("all", *(f"{getattr(balance, name):,}" for name in names), style="bold")
+    console.print(sources)
+    console.print(
+        f"came in   {balance.came:,}  = {balance.accepted:,} accepted + {balance.replayed:,} replayed"
+        + (f" + {balance.foreign:,} foreign" if balance.foreign else "")
+    )
+    console.print(
+        f"found     {balance.found:,}  = {balance.applied:,} applied + {balance.duplicate:,} duplicate"
+        f" + {balance.ignored:,} ignored + {balance.dead:,} dead"
+        f" + {balance.waiting:,} on the stream + {balance.retrying:,} waiting for a retry"
+    )
+    console.print(
+        f"Postgres  {result.stored.events:,} events, {result.stored.deaths:,} deaths"
+        + (f" ({balance.pending:,} in work)" if balance.pending else "")
+    )
+    if result.missing_events or result.missing_letters:
+        console.print(
+            f"[red]Postgres differs from the ledger: {-result.missing_events:+,} events, "
+            f"{-result.missing_letters:+,} deaths[/red]"
+        )
+    colour = "red" if result.unaccounted else "green"
+    console.print(f"[bold {colour}]unaccounted {result.unaccounted}[/bold {colour}]")

@@ -1,0 +1,85 @@
+"""Running an ASGI application with uvicorn inside a process that handles its own signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from tidegate.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: a process with more than a server in it decides itself when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Accept no more; `serve` returns when the requests under way are answered."""
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise UsageError when the address is taken or not ours. Port 0: any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}: choose another --port") from None
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+def server(app: ASGIApp, *, drain_seconds: float = 10.0, lifespan: bool = False) -> Server:
+    """Return a server for ``app``; serve it on a socket of `listen`."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on" if lifespan else "off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, round(drain_seconds)),
+        )
+    )
+
+
+def on_stop_signals(stop: Callable[[], None], leave: Callable[[], None] | None = None) -> None:
+    """Call ``stop`` on the first SIGTERM or SIGINT, and ``leave`` on any further one."""
+    loop = asyncio.get_running_loop()
+    seen = 0
+
+    def received() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            stop()
+        elif leave is not None:
+            leave()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

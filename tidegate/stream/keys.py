@@ -1,0 +1,75 @@
+"""The Redis keys of one shard. Every key Tidegate writes is named here.
+
+| key                       | type              | holds                                                                     |
+|---------------------------|-------------------|---------------------------------------------------------------------------|
+| `tg:{n}:events`           | stream, `workers` | deliveries to apply                                                       |
+| `tg:{n}:retry`            | stream            | deliveries waiting for another attempt                                    |
+| `tg:{n}:due`              | sorted set        | ids on the retry stream, scored by due time in Unix milliseconds          |
+| `tg:{n}:waiting:{parent}` | set, expiring     | ids on the retry stream of the orphans that wait for that parent          |
+| `tg:{n}:seen:{bucket}`    | set, expiring     | digests of the events accepted in this span of time: the early dedupe     |
+| `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
+
+The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+
+GROUP = "workers"
+NOBODY = "handed-back"
+"""The consumer that holds what leaving workers gave up; it never reads, and is never retired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names for shard ``shard`` under ``prefix``."""
+
+    prefix: str
+    shard: int
+
+    def _name(self, rest: str) -> str:
+        return f"{self.prefix}:{{{self.shard}}}:{rest}"
+
+    @property
+    def events(self) -> str:
+        return self._name("events")
+
+    @property
+    def retry(self) -> str:
+        return self._name("retry")
+
+    @property
+    def due(self) -> str:
+        return self._name("due")
+
+    @property
+    def ledger(self) -> str:
+        return self._name("ledger")
+
+    @property
+    def waiting_prefix(self) -> str:
+        return self._name("waiting:")
+
+    def waiting(self, parent: str) -> str:
+        return self.waiting_prefix + parent
+
+    def seen(self, bucket: int) -> str:
+        return self._name(f"seen:{bucket}")
+
+
+def shard_of(source: str, provider_event_id: str, shards: int) -> int:
+    """Return the shard of an event: the same event always lands on the same one, or dedupe would miss it."""
+    return zlib.crc32(f"{source}\n{provider_event_id}".encode()) % shards
+
+
+def event_digest(source: str, provider_event_id: str) -> bytes:
+    """Return the 16 bytes by which an event is remembered as seen, whatever the length of its id."""
+    return hashlib.blake2b(f"{source}\n{provider_event_id}".encode(), digest_size=16).digest()
+
+
+def replay_digest(delivery_id: bytes, replay: int) -> bytes:
+    """Return the 16 bytes by which the ``replay``-th replay of a delivery is remembered."""
+    return hashlib.blake2b(b"replay\n" + delivery_id + str(replay).encode(), digest_size=16, person=b"replay").digest()

@@ -1,0 +1,15 @@
+--[[ release: a parent has appeared, so the orphans that wait for it are due now.
+
+KEYS 1 the parent's waiting set   2 due
+ARGV 1 at most this many
+Returns how many were taken from the set; call again while it equals ARGV 1
+
+An id whose entry has left the retry stream meanwhile is no longer in due, and XX keeps it out.
+--]]
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local orphans = redis.call('SPOP', KEYS[1], tonumber(ARGV[1]))
+for _, id in ipairs(orphans) do
+  redis.call('ZADD', KEYS[2], 'XX', now_ms, id)
+end
+return #orphans

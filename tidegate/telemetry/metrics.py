@@ -1,0 +1,61 @@
+"""Every metric, declared once, with closed label sets.
+
+Names and labels are relied upon by dashboards. A ``source`` label is a configured source or ``other``: a client that
+invents paths must not invent time series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LONG_SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 7200)
+
+INGEST_REQUESTS = Counter("tidegate_ingest_requests_total", "Webhook requests by answer.", ["source", "status"])
+INGEST_SECONDS = Histogram(
+    "tidegate_ingest_seconds", "Time from the first byte of a request to its answer.", buckets=_SECONDS
+)
+EVENTS = Counter("tidegate_events_total", "Deliveries settled, by outcome.", ["source", "outcome"])
+APPLY_SECONDS = Histogram("tidegate_apply_seconds", "Time of one batch's transaction.", buckets=_SECONDS)
+END_TO_END_SECONDS = Histogram(
+    "tidegate_end_to_end_seconds", "Time from received to applied, an event.", buckets=_LONG_SECONDS
+)
+BATCH_SIZE = Histogram("tidegate_batch_size", "Deliveries a batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000))
+BACKLOG = Gauge("tidegate_backlog", "Entries waiting.", ["shard", "queue"])
+OLDEST_SECONDS = Gauge("tidegate_oldest_seconds", "Age of the oldest entry waiting; 0 when none.", ["shard", "queue"])
+RETRIES = Counter("tidegate_retries_total", "Deliveries sent to the retry stream.", ["source", "reason"])
+CLAIMED = Counter("tidegate_claimed_total", "Entries taken over from workers that stopped renewing them.")
+DEAD_LETTERS_OPEN = Gauge("tidegate_dead_letters_open", "Open dead letters.", ["source"])
+REDIS_ERRORS = Counter("tidegate_redis_errors_total", "Failed talks with Redis.", ["kind"])
+UNACCOUNTED = Gauge(
+    "tidegate_unaccounted", "Deliveries missing from the ledger; anything but 0 is an alarm.", ["shard"]
+)
+BUILD_INFO = Info("tidegate_build", "Version of this process.")  # exposed as tidegate_build_info
+
+_sources: frozenset[str] = frozenset()
+
+
+def declare_sources(names: Iterable[str]) -> None:
+    """Close the ``source`` label set over the configured names."""
+    global _sources
+    _sources = frozenset(names)
+
+
+def sources() -> frozenset[str]:
+    """Return the configured names."""
+    return _sources
+
+
+def source_label(name: str) -> str:
+    """Return ``name`` if it is a configured source, else ``other``."""
+    return name if name in _sources else "other"
+
+
+def redis_error_kind(error: BaseException) -> str:
+    """Return the ``kind`` label of an error of redis-py: timeout, connection, or response."""
+    name = type(error).__name__
+    if "Timeout" in name:
+        return "timeout"
+    return "connection" if isinstance(error, OSError) or "Connection" in name else "response"

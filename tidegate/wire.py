@@ -1,0 +1,99 @@
+"""The form of a delivery on a stream, version 1.
+
+| field     | holds                                                                                     |
+|-----------|-------------------------------------------------------------------------------------------|
+| `v`       | version of this form: `1`                                                                 |
+| `source`  | the configured source, UTF-8                                                              |
+| `id`      | provider_event_id, UTF-8                                                                  |
+| `meta`    | JSON object: provider, type, delivery, occurred_ms, received_ms and, where they differ from |
+|           | the default, key, headers, attempt (1), history ([[at_ms, reason, error]]), replay (0), malformed |
+| `payload` | the bytes as received                                                                     |
+
+Everything small and changing is in `meta`, so that a retry rewrites one field and the payload never travels twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tidegate.event import Attempt, Delivery, Event
+
+VERSION = b"1"
+FIELDS = (b"v", b"source", b"id", b"meta", b"payload")
+
+
+class WireError(ValueError):
+    """An entry that is not a delivery in this form; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stream entry as read: its shard, its id (``b"ms-seq"``) and its fields, name and value alternating."""
+
+    shard: int
+    entry_id: bytes
+    fields: Sequence[bytes]
+
+
+def encode_meta(delivery: Delivery) -> bytes:
+    """Return the `meta` field of ``delivery``."""
+    event = delivery.event
+    meta: dict[str, Any] = {
+        "provider": event.provider,
+        "type": event.event_type,
+        "delivery": event.delivery_id.hex,
+        "occurred_ms": event.occurred_at_ms,
+        "received_ms": event.received_at_ms,
+    }
+    if event.key:
+        meta["key"] = event.key
+    if event.headers:
+        meta["headers"] = dict(event.headers)
+    if event.attempt != 1:
+        meta["attempt"] = event.attempt
+    if delivery.history:
+        meta["history"] = [[past.at_ms, past.reason, past.error] for past in delivery.history]
+    if delivery.replay:
+        meta["replay"] = delivery.replay
+    if delivery.malformed is not None:
+        meta["malformed"] = delivery.malformed
+    return json.dumps(meta, separators=(",", ":")).encode()
+
+
+def decode(entry: Entry) -> Delivery:
+    """Return the delivery in ``entry``; raise WireError when another program, or another version, wrote it."""
+    fields = entry.fields
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    if named.get(b"v") != VERSION:
+        raise WireError(f"wire version {named.get(b'v', b'absent')[:20]!r} is not {VERSION.decode()}")
+    missing = [name.decode() for name in FIELDS if name not in named]
+    if missing:
+        raise WireError(f"fields missing: {', '.join(missing)}")
+    return parse(named[b"source"], named[b"id"], named[b"meta"], named[b"payload"])
+
+
+def parse(source: bytes, provider_event_id: bytes, meta: bytes, payload: bytes) -> Delivery:
+    """Return the delivery made of the four fields; raise WireError when they do not hold one."""
+    try:
+        held = json.loads(meta)
+        event = Event(
+            source=source.decode(),
+            provider=str(held["provider"]),
+            provider_event_id=provider_event_id.decode(),
+            event_type=str(held["type"]),
+            occurred_at_ms=int(held["occurred_ms"]),
+            received_at_ms=int(held["received_ms"]),
+            key=str(held.get("key", "")),
+            payload=payload,
+            delivery_id=UUID(held["delivery"]),
+            headers=held.get("headers") or {},
+            attempt=int(held.get("attempt", 1)),
+        )
+        history = tuple(Attempt(int(at), str(reason), str(error)) for at, reason, error in held.get("history", ()))
+        return Delivery(event, history, int(held.get("replay", 0)), held.get("malformed"))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WireError(f"unreadable: {type(error).__name__}: {str(error)[:200]}") from None
