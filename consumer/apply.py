@@ -110,7 +110,7 @@ class Applier:
                 raise
             if len(deliveries) == 1:
                 work.failures[_id(deliveries[0])] = error
-                log.debug("event failed", event=_name(deliveries[0].event), exc_info=error)
+                log.debug("one event failed", which=_name(deliveries[0].event), exc_info=error)
                 return
             middle = len(deliveries) // 2
             await self._divide(work, deliveries[:middle])

@@ -33,7 +33,7 @@ from tidegate.event import Attempt, Delivery, Event
 from tidegate.postgres import Kind, Pool, classify
 from tidegate.stream import UNAVAILABLE, Settlement, Stream
 from tidegate.telemetry import logs, metrics
-from tidegate.wire import Entry, WireError, decode, encode_meta
+from tidegate.wire import Entry, Place, WireError, decode, encode_meta
 
 log = logs.get(__name__)
 
@@ -191,10 +191,12 @@ class Worker:
         deliveries: Sequence[Delivery],
         foreign: Sequence[Death],
         entries: Sequence[Entry],
-        by_entry: dict[bytes, Delivery],
+        by_entry: dict[Place, Delivery],
     ) -> Applied:
         """Commit the batch, however long Postgres is away; no attempt is consumed by its absence."""
-        shard_of = {by_entry[e.entry_id].event.delivery_id: e.shard for e in entries if e.entry_id in by_entry}
+        shard_of = {
+            by_entry[entry.place].event.delivery_id: entry.shard for entry in entries if entry.place in by_entry
+        }
         isolate = False
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_worth_repeating),
@@ -239,7 +241,7 @@ class Worker:
     async def _settle(
         self,
         entries: Sequence[Entry],
-        deliveries: dict[bytes, Delivery],
+        deliveries: dict[Place, Delivery],
         foreign: Sequence[Death],
         applied: Applied,
     ) -> Counter[Outcome]:
@@ -248,7 +250,7 @@ class Worker:
         now_ms = time.time_ns() // 1_000_000
         strangers = {death.delivery.event.provider_event_id: death for death in foreign}
         for entry in entries:
-            delivery = deliveries.get(entry.entry_id)
+            delivery = deliveries.get(entry.place)
             if delivery is None:
                 death = strangers[f"{entry.shard}/{entry.entry_id.decode()}"]
                 settlement = Settlement(entry.entry_id, "foreign", death.delivery.event.source)
@@ -295,13 +297,13 @@ def _worth_repeating(error: BaseException) -> bool:
     return isinstance(error, Exception) and classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
 
 
-def _decode(entries: Sequence[Entry]) -> tuple[dict[bytes, Delivery], list[Death]]:
-    """Split entries into deliveries, by entry id, and letters for what is none."""
-    deliveries: dict[bytes, Delivery] = {}
+def _decode(entries: Sequence[Entry]) -> tuple[dict[Place, Delivery], list[Death]]:
+    """Split entries into deliveries, by place, and letters for what is none."""
+    deliveries: dict[Place, Delivery] = {}
     foreign: list[Death] = []
     for entry in entries:
         try:
-            deliveries[entry.entry_id] = decode(entry)
+            deliveries[entry.place] = decode(entry)
         except WireError as error:
             foreign.append(_stranger(entry, str(error)))
     return deliveries, foreign

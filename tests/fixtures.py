@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -56,8 +57,6 @@ def appendable(item: Event | Delivery) -> Appendable:
 
 async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 20.0) -> None:
     """Return once ``condition`` is true; fail the test when it is not within ``seconds``."""
-    import asyncio
-
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, f"still not true after {seconds} s: {condition}"
@@ -138,6 +137,11 @@ class Rig:
             cursor = await connection.execute(query.encode(), values)
             return await cursor.fetchall()
 
+    async def rows_none(self, statement: str) -> None:
+        """Run a statement that returns no rows."""
+        async with self.pool.connection() as connection:
+            await connection.execute(statement.encode())
+
     async def audit(self) -> Audit:
         async with self.pool.connection() as connection:
             return await take(self.stream, connection)
@@ -148,9 +152,11 @@ async def rig(stream: Stream, pool: Pool, redis_url: str) -> AsyncIterator[Rig]:
     """Whatever a test does with it, every delivery must be accounted for at its end."""
     reader = connect(redis_url, timeout_seconds=5, block_seconds=1)
     made = Rig(stream, reader, pool)
-    yield made
-    assert (await made.audit()).unaccounted == 0
-    await reader.aclose()
+    try:
+        yield made
+        assert (await made.audit()).unaccounted == 0
+    finally:
+        await reader.aclose()
 
 
 __all__ = ["Connection", "Rig", "appendable", "client", "event", "pool", "rig", "stream", "until"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 
 class NotJsonError(ValueError):
@@ -83,6 +83,74 @@ def elements(raw: bytes) -> list[tuple[Any, bytes]]:
                 break
             if mark != ",":
                 raise NotJsonError(f"expected ',' or ']' at character {end}")
+    if _skip(text, at) != len(text):
+        raise NotJsonError(f"extra data at character {at}")
+    return found
+
+
+class Cut(NamedTuple):
+    """An object less one of its members: the other members, the values of that one, and the bytes left."""
+
+    others: dict[str, Any]
+    values: list[Any]
+    rest: bytes
+
+
+def cut(raw: bytes, name: str) -> Cut:
+    """Cut the member ``name`` out of the JSON object ``raw``; all other bytes stay as they are.
+
+    ``values`` is empty when there is no such member and longer than one when it is repeated. Members of nested objects
+    are left alone. Raises NotJsonError when ``raw`` is not one JSON object.
+    """
+    text = _text(raw)
+    members = _members(text)
+    others = {member.name: member.value for member in members if member.name != name}
+    values = [member.value for member in members if member.name == name]
+    if not values:
+        return Cut(others, values, raw)
+    parts = [text[: members[0].start]]
+    before: int | None = None
+    for member in members:
+        if member.name != name:
+            if len(parts) > 1:
+                parts.append(text[before : member.start])  # the comma and the space between two members
+            parts.append(text[member.start : member.end])
+        before = member.end
+    parts.append(text[before:])
+    return Cut(others, values, "".join(parts).encode())
+
+
+class _Member(NamedTuple):
+    name: str
+    value: Any
+    start: int
+    end: int
+
+
+def _members(text: str) -> list[_Member]:
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        raise NotJsonError("not an object")
+    found: list[_Member] = []
+    at = _skip(text, at + 1)
+    if text[at : at + 1] == "}":
+        at += 1
+    else:
+        while True:
+            if text[at : at + 1] != '"':
+                raise NotJsonError(f"expected a member's name at character {at}")
+            name, end = _scan(text, at)
+            colon = _skip(text, end)
+            if text[colon : colon + 1] != ":":
+                raise NotJsonError(f"expected ':' at character {colon}")
+            value, end = _scan(text, _skip(text, colon + 1))
+            found.append(_Member(name, value, at, end))
+            at = _skip(text, end)
+            mark, at = text[at : at + 1], _skip(text, at + 1)
+            if mark == "}":
+                break
+            if mark != ",":
+                raise NotJsonError(f"expected ',' or '}}' at character {end}")
     if _skip(text, at) != len(text):
         raise NotJsonError(f"extra data at character {at}")
     return found

@@ -30,6 +30,9 @@ class WireError(ValueError):
     """An entry that is not a delivery in this form; the text says what is wrong with it."""
 
 
+Place = tuple[int, bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One stream entry as read: its shard, its id (``b"ms-seq"``) and its fields, name and value alternating."""
@@ -37,6 +40,11 @@ class Entry:
     shard: int
     entry_id: bytes
     fields: Sequence[bytes]
+
+    @property
+    def place(self) -> Place:
+        """What tells this entry from all others: ids repeat from shard to shard."""
+        return self.shard, self.entry_id
 
 
 def encode_meta(delivery: Delivery) -> bytes:

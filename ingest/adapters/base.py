@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from tidegate.errors import UsageError
 
 Headers = Sequence[tuple[str, str]]
 """Header pairs as received, names lower-cased, values decoded as latin-1. A name may occur twice."""
@@ -113,3 +116,22 @@ class Adapter(Protocol):
 def content_id(payload: bytes) -> str:
     """Return the event id for a payload that names none: ``sha256:`` and the hash of its bytes."""
     return "sha256:" + hashlib.sha256(payload).hexdigest()
+
+
+def usable(secrets: Sequence[str]) -> tuple[str, ...]:
+    """Return ``secrets``; raise UsageError when there is none, or one that would verify what anybody can send."""
+    if not secrets:
+        raise UsageError('no secret is configured: give at least one, e.g. secrets = ["env:WEBHOOK_SECRET"]')
+    for secret in secrets:
+        if not secret:
+            raise UsageError("a configured secret is empty")
+        try:
+            secret.encode()
+        except UnicodeEncodeError:
+            raise UsageError("a configured secret is not UTF-8 text") from None
+    return tuple(secrets)
+
+
+def same(expected: str, given: str) -> bool:
+    """Compare in constant time. As bytes, because compare_digest raises on text that is not ASCII."""
+    return hmac.compare_digest(expected.encode("utf-8", "surrogatepass"), given.encode("utf-8", "surrogatepass"))

@@ -22,6 +22,8 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.embedded import parent
 from tidegate.embedded import PostgresServer, RedisServer, Server, binaries, guard, start_together
@@ -138,13 +140,13 @@ class TestWhatIsKept:
         lines = pid_file.read_text().splitlines()
         server.kill()
         # A program of the same user, as PostgreSQL disregards those of others.
-        stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, user=owner.st_uid)
+        stranger = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, user=owner.st_uid)
         try:
             pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
             server.start()
             assert server.alive
         finally:
-            stranger.communicate(b"\n")
+            stranger.communicate()
 
 
 class TestWhatIsPromised:
@@ -166,8 +168,9 @@ class TestWhatIsPromised:
 class TestWhatIsClosedToOthers:
     def test_without_the_password_nobody_comes_in(self, own_redis: OwnRedis, own_postgres: OwnPostgres) -> None:
         redis_port, postgres_port = own_redis().port, own_postgres().port
-        with redis.Redis(port=redis_port) as client, pytest.raises(redis.AuthenticationError):
-            client.ping()
+        with redis.Redis(port=redis_port, retry=Retry(NoBackoff(), 0)) as client:
+            with pytest.raises(redis.AuthenticationError):
+                client.ping()
         for password in ("", "wrong"):
             with pytest.raises(psycopg.OperationalError):
                 psycopg.connect(

@@ -49,9 +49,7 @@ async def test_a_full_backlog_refuses_all_of_an_append_and_counts_retries(stream
     assert await unaccounted(stream) == 0
 
 
-async def test_an_event_is_still_seen_in_the_bucket_after(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_event_is_still_seen_in_the_bucket_after(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     item = appendable(event())
     await stream.append(0, [item])
     real = stream._seen

@@ -47,7 +47,8 @@ class RedisServer(Server):
 
     @property
     def url(self) -> str:
-        return f"redis://:{self.folder.password()}@127.0.0.1:{self.port}/0"
+        port = self.port
+        return f"redis://:{self.folder.password()}@127.0.0.1:{port}/0"
 
     def _find_binary(self) -> Path:
         return binaries.find_redis(self._given_binary, prefer=self._prefer)

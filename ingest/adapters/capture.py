@@ -1,0 +1,206 @@
+"""Captured requests, checked again: what `tidegate verify` says about each line of its file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ingest.adapters import build
+from ingest.adapters.base import Adapter, RefusedError, Request
+from tidegate import jsontext
+from tidegate.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``reason`` is `valid`, a RefusalReason, `bad_line` or `config_error`; ``detail`` is a sentence for the operator."""
+
+    valid: bool
+    reason: str
+    detail: str
+
+
+class _BadLineError(ValueError):
+    """The line is not a captured request; the text says what is wrong with it."""
+
+
+def check(line: object, *, default_adapter: Adapter | None, default_now: float) -> Verdict:
+    """Return whether the captured request in ``line`` is authentic, and if not, why as far as can be told.
+
+    ``line`` is the parsed JSON: ``method``, ``url``, ``headers`` as [name, value] pairs, ``body`` (text, sent as UTF-8)
+    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` and ``at`` (or ``now``), the
+    Unix seconds at which to check. Never raises for what is in the line.
+    """
+    try:
+        held = _object(line)
+        request = _request(held)
+        now_seconds = _now(held, default_now)
+        adapter = _adapter(held, default_adapter)
+    except _BadLineError as error:
+        return Verdict(False, "bad_line", str(error))
+    except UsageError as error:
+        return Verdict(False, "config_error", str(error))
+    refusal = _refusal(adapter, request, now_seconds)
+    if refusal is None:
+        return Verdict(True, "valid", _what_follows(adapter, request))
+    detail = refusal.detail
+    if refusal.reason == "bad_signature":
+        detail = "; ".join(filter(None, (detail, _explain(held, adapter, request, now_seconds))))
+    return Verdict(False, refusal.reason, detail)
+
+
+def _object(line: object) -> Mapping[str, Any]:
+    if not isinstance(line, Mapping):
+        raise _BadLineError("the line is not a JSON object")
+    return line
+
+
+def _request(held: Mapping[str, Any]) -> Request:
+    return Request(
+        method=_text(held, "method", "POST"),
+        url=_text(held, "url", ""),
+        headers=_headers(held.get("headers", [])),
+        body=_body(held),
+    )
+
+
+def _text(held: Mapping[str, Any], name: str, default: str) -> str:
+    value = held.get(name, default)
+    if not isinstance(value, str):
+        raise _BadLineError(f"{name} is not a text")
+    return value
+
+
+def _headers(pairs: object) -> list[tuple[str, str]]:
+    found = []
+    for pair in pairs if isinstance(pairs, list) else [None]:
+        match pair:
+            case [str(name), str(value)]:
+                found.append((name.lower(), _as_received(value)))
+            case _:
+                raise _BadLineError("headers is not a list of [name, value] pairs of texts")
+    return found
+
+
+def _as_received(value: str) -> str:
+    """Return a header value as the gate would see it: without the space around it, bytes as latin-1."""
+    bare = value.strip(" \t")
+    if all(char <= "\xff" for char in bare):
+        return bare
+    return bare.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _body(held: Mapping[str, Any]) -> bytes:
+    if ("body" in held) == ("body_base64" in held):
+        raise _BadLineError("a line has one of body and body_base64")
+    if "body" in held:
+        try:
+            return _text(held, "body", "").encode()
+        except UnicodeEncodeError:
+            raise _BadLineError("body is not UTF-8 text: give it as body_base64") from None
+    try:
+        return base64.b64decode(_text(held, "body_base64", ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise _BadLineError("body_base64 is not base64") from None
+
+
+def _now(held: Mapping[str, Any], default: float) -> float:
+    for name in ("at", "now"):
+        value = held.get(name)
+        if value is None:
+            continue
+        # The bound keeps an integer of a thousand digits from failing as a float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+            raise _BadLineError(f"{name} is not Unix seconds")
+        return float(value)
+    return default if math.isfinite(default) else 0.0
+
+
+def _adapter(held: Mapping[str, Any], default: Adapter | None) -> Adapter:
+    provider = _text(held, "provider", default.provider if default else "")
+    if "secret" in held:
+        if not provider:
+            raise UsageError("the line names no provider, and no source is given")
+        return build(provider, [_text(held, "secret", "")])
+    if default is None or provider.replace("_", "-") != default.provider:
+        raise UsageError("the line brings no secret, and no source of its provider is given")
+    return default
+
+
+def _refusal(adapter: Adapter, request: Request, now_seconds: float) -> RefusedError | None:
+    try:
+        adapter.verify(request, now_seconds)
+    except RefusedError as refusal:
+        return refusal
+    return None
+
+
+def _what_follows(adapter: Adapter, request: Request) -> str:
+    """Say what the gate would do after the signature, which says nothing of the body."""
+    try:
+        events = adapter.split(request)
+    except RefusedError as refusal:
+        return f"authentic, but the gate refuses what it holds: {refusal}"
+    wrong = sum(event.malformed is not None for event in events)
+    return f"{len(events)} event(s)" + (f", {wrong} of them malformed" if wrong else "")
+
+
+def _explain(held: Mapping[str, Any], adapter: Adapter, request: Request, now_seconds: float) -> str:
+    """Find the small difference under which the signature is good: that difference is the fault."""
+    secret = held.get("secret")
+    if isinstance(secret, str) and secret.strip() not in ("", secret):
+        try:
+            trimmed = build(adapter.provider, [secret.strip()])
+        except UsageError:
+            trimmed = adapter
+        if _refusal(trimmed, request, now_seconds) is None:
+            return "good with the secret without the space or newline around it"
+    for change, variant in _variants(request):
+        if _refusal(adapter, variant, now_seconds) is None:
+            return f"good {change}"
+    return "the secret is another one, or the body was changed on its way (parsed and written again, or recoded)"
+
+
+def _variants(request: Request) -> Iterator[tuple[str, Request]]:
+    url, body = request.url, request.body
+    for scheme, other in (("https://", "http://"), ("http://", "https://")):
+        if url.startswith(scheme):
+            yield f"for {other} instead of {scheme}: check public_url", replace(request, url=other + url[len(scheme) :])
+    path, mark, query = url.partition("?")
+    slashed = path[:-1] if path.endswith("/") else path + "/"
+    yield (
+        "with the slash at the URL's end the other way: check public_url",
+        replace(request, url=slashed + mark + query),
+    )
+    if mark:
+        yield "for the URL without its query", replace(request, url=path)
+    if request.method != "POST":
+        yield "for the method POST", replace(request, method="POST")
+    trimmed = body.strip(b"\r\n")
+    if trimmed != body:
+        yield "without the newline around the body", replace(request, body=trimmed)
+    yield "with a newline after the body", replace(request, body=body + b"\n")
+    if b"\n" in body:
+        unix = body.replace(b"\r\n", b"\n")
+        swapped = unix if unix != body else body.replace(b"\n", b"\r\n")
+        yield "with the body's line ends the other way (LF, CRLF)", replace(request, body=swapped)
+    for written in _rewritten(body):
+        yield (
+            "for the same JSON written otherwise: something parsed it and wrote it again",
+            replace(request, body=written),
+        )
+
+
+def _rewritten(body: bytes) -> Iterator[bytes]:
+    """Give ``body`` as the usual libraries write it: compact and spaced, with and without escapes."""
+    for separators in ((",", ":"), (", ", ": ")):
+        for ascii_only in (False, True):
+            try:
+                yield json.dumps(jsontext.loads(body), separators=separators, ensure_ascii=ascii_only).encode()
+            except (ValueError, TypeError, RecursionError):  # not JSON, or a number or surrogate Python cannot write
+                return

@@ -1,0 +1,51 @@
+"""Times in requests: the signed one against our clock, and the providers' own as Unix milliseconds."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from ingest.adapters.base import RefusedError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS_MAX = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z: later moments do not fit a datetime and would fail in the worker."""
+_ISO_MAX = 64
+_DIGITS = re.compile(r"[0-9]{1,16}")
+
+
+def signed_time(text: str, header: str) -> int:
+    """Return the integer in a timestamp header; raise RefusedError(malformed_signature) otherwise.
+
+    ASCII digits only: ``int`` and ``float`` also read signs, underscores, ``NaN``, fractions and other scripts' digits,
+    and then what is checked for age is not the text that was signed.
+    """
+    if not _DIGITS.fullmatch(text):
+        raise RefusedError("malformed_signature", f"{header} is not an integer")
+    return int(text)
+
+
+def check_fresh(signed_at_seconds: float, now_seconds: float, tolerance_seconds: float) -> None:
+    """Raise RefusedError(stale | future) when the two are further apart than the tolerance; at the tolerance is fine."""
+    age = now_seconds - signed_at_seconds
+    if age > tolerance_seconds:
+        raise RefusedError("stale", f"signed {age:.0f} s ago, {tolerance_seconds} s are allowed")
+    if age < -tolerance_seconds:
+        raise RefusedError("future", f"signed {-age:.0f} s ahead of our clock, {tolerance_seconds} s are allowed")
+
+
+def epoch_ms(value: object) -> int | None:
+    """Return ``value`` where it is an integer that can be Unix milliseconds, else None."""
+    return value if type(value) is int and 0 <= value <= _MS_MAX else None
+
+
+def iso_ms(value: object) -> int | None:
+    """Return the Unix milliseconds of an ISO 8601 text (UTC where it names no offset), None when it is none."""
+    if not isinstance(value, str) or len(value) > _ISO_MAX:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return epoch_ms((aware - _EPOCH) // timedelta(milliseconds=1))
+    except (ValueError, OverflowError):
+        return None

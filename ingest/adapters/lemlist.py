@@ -1,0 +1,97 @@
+"""Lemlist: a secret echoed in every body, one JSON object a request.
+
+Sources: Lemlist's API reference (`POST /hooks` with ``secret``; it comes back as ``secret`` in each body; activity
+fields). There is no signature and no timestamp: the secret proves who sent the body, not that it is unchanged or new.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from ingest.adapters.base import Parsed, RefusedError, Request, same, usable
+from ingest.adapters.clock import iso_ms
+from ingest.adapters.limits import bounded, event_type, key
+from tidegate import jsontext
+from tidegate.errors import UsageError
+
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+"""A string in a text that is known to be JSON, where a quote stands nowhere else."""
+_MASK = "***"
+
+
+class LemlistAdapter:
+    """One Lemlist team's hooks. A hook's secret cannot be changed, only the hook replaced: give both secrets then."""
+
+    provider = "lemlist"
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = usable(secrets)
+
+    def verify(self, request: Request, now_seconds: float) -> None:
+        """Check the secret in the body. The clock is not asked: Lemlist signs no time."""
+        values = _cut(request.body).values
+        if not values:
+            raise RefusedError("missing_secret", "the body holds no secret")
+        if len(values) > 1:
+            # Two readers could take different ones, and only one of them is the secret.
+            raise RefusedError("malformed_signature", "the body holds more than one secret")
+        given = values[0]
+        if not isinstance(given, str):
+            raise RefusedError("malformed_signature", "the secret is not a text")
+        if not any(same(secret, given) for secret in self._secrets):
+            raise RefusedError("bad_signature", "the secret is another one")
+
+    def split(self, request: Request) -> list[Parsed]:
+        """Return the one event, its payload without the secret."""
+        others, _, rest = _cut(request.body)
+        named = others.get("_id")
+        if not isinstance(named, str) or not named:
+            raise RefusedError("no_event_id", "_id is not a text")
+        kind = event_type(others.get("type", "unknown"))
+        return [
+            Parsed(
+                provider_event_id=bounded(named),
+                event_type=kind or "unknown",
+                occurred_at_ms=iso_ms(others.get("createdAt")),
+                key=key("lead", others.get("leadId")) or key("campaign", others.get("campaignId")),
+                payload=self._without_secrets(rest),
+                malformed=None if kind else "type is not the name of a type",
+            )
+        ]
+
+    def sign(
+        self, body: bytes, *, url: str, now_seconds: float, message_id: str
+    ) -> tuple[list[tuple[str, str]], bytes]:
+        """Put the first secret into ``body``, which must be a JSON object; nothing else is used."""
+        try:
+            others, _, rest = jsontext.cut(body, "secret")
+        except jsontext.NotJsonError as error:
+            raise UsageError(f"a Lemlist body is a JSON object: {error}") from None
+        opened = rest.rstrip(b" \t\r\n}") if not others else rest.rstrip(b" \t\r\n")[:-1]
+        member = f'{"," if others else ""}"secret":{json.dumps(self._secrets[0])}}}'
+        return [("Content-Type", "application/json")], opened + member.encode()
+
+    def _without_secrets(self, rest: bytes) -> bytes:
+        """Mask each secret that still stands in a string, nested or escaped; every other byte stays as received."""
+        # Without a backslash nothing is escaped, and a plain search is enough.
+        if b"\\" not in rest and not any(secret.encode() in rest for secret in self._secrets):
+            return rest
+        return _STRING.sub(self._masked, rest.decode()).encode()
+
+    def _masked(self, found: re.Match[str]) -> str:
+        token = found[0]
+        value: str = json.loads(token)
+        if not any(secret in value for secret in self._secrets):
+            return token
+        for secret in self._secrets:
+            value = value.replace(secret, _MASK)
+        return json.dumps(value)
+
+
+def _cut(body: bytes) -> jsontext.Cut:
+    try:
+        return jsontext.cut(body, "secret")
+    except jsontext.NotJsonError as error:
+        raise RefusedError("malformed_body", str(error)) from None
