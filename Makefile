@@ -64,15 +64,17 @@ bench: setup ## how many events a second this machine takes in and applies
 
 # uv reads the registry's file list, so the lock covers every platform and Python that has wheels, not only this one.
 # editables is what hatchling asks for when it installs the project editable; without build isolation we must bring it.
-lock: setup ## resolve requirements.lock anew from pyproject.toml (fetches uv into a throw-away environment)
+# Pins that still fit are kept; `make lock UPGRADE=--upgrade` takes the newest of everything.
+lock: ## bring requirements.lock into step with pyproject.toml (fetches uv into a throw-away environment)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	$(BIN)/python -m venv "$$folder/uv"; \
-	"$$folder/uv/bin/pip" install --quiet --disable-pip-version-check 'uv>=0.5'; \
+	$(PYTHON) -m venv "$$folder/uv"; \
+	"$$folder/uv/bin/pip" install -qq --disable-pip-version-check 'uv>=0.5'; \
+	cp requirements.lock "$$folder/lock"; \
 	echo 'editables>=0.5' | \
-	"$$folder/uv/bin/uv" --quiet pip compile pyproject.toml - --extra dev --extra embedded --upgrade \
+	"$$folder/uv/bin/uv" --quiet pip compile pyproject.toml - --extra dev --extra embedded $(UPGRADE) \
 		--universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links -o "$$folder/lock" >/dev/null; \
-	{ sed -n '/^#/p;/^#/!q' requirements.lock; cat "$$folder/lock"; } > "$$folder/requirements.lock"; \
+	{ grep '^#' requirements.lock; cat "$$folder/lock"; } > "$$folder/requirements.lock"; \
 	cp "$$folder/requirements.lock" requirements.lock
 
 clean: ## remove .venv, caches and the data of `make up`

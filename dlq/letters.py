@@ -197,14 +197,30 @@ async def select(
     before: tuple[datetime, UUID] | None = None,
 ) -> list[Letter]:
     """Return letters newest first; ``before`` is the (created_at, id) of the last one of the page before."""
+    query, values = _page("*", wanted, limit, before)
+    async with connection.cursor(row_factory=class_row(Letter)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchall()
+
+
+async def keys(
+    connection: Connection, wanted: Filter, *, limit: int, before: tuple[datetime, UUID] | None = None
+) -> list[tuple[datetime, UUID]]:
+    """Return the (created_at, id) of letters newest first, without their payloads."""
+    query, values = _page("created_at, id", wanted, limit, before)
+    cursor = await connection.execute(query, values)
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+def _page(
+    columns: LiteralString, wanted: Filter, limit: int, before: tuple[datetime, UUID] | None
+) -> tuple[sql.Composed, list[Any]]:
     where, values = wanted.where()
     if before is not None:
         where = sql.SQL("{} AND (created_at, id) < (%s, %s)").format(where)
         values += before
-    query = sql.SQL("SELECT * FROM dead_letters WHERE {} ORDER BY created_at DESC, id DESC LIMIT %s").format(where)
-    async with connection.cursor(row_factory=class_row(Letter)) as cursor:
-        await cursor.execute(query, [*values, limit])
-        return await cursor.fetchall()
+    query = sql.SQL("SELECT {} FROM dead_letters WHERE {} ORDER BY created_at DESC, id DESC LIMIT %s")
+    return query.format(sql.SQL(columns), where), [*values, limit]
 
 
 async def get(connection: Connection, ids: Sequence[UUID]) -> list[Letter]:

@@ -18,8 +18,8 @@ from consumer.intake import Intake
 from consumer.outcome import Outcome, Schedule
 from consumer.upkeep import Upkeep
 from consumer.worker import Worker
+from dlq.audit import take
 from tidegate import postgres
-from tidegate.cli.audit import take
 from tidegate.event import Delivery, Event
 from tidegate.handlers import Handlers
 from tidegate.ledger import Audit

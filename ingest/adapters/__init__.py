@@ -95,7 +95,5 @@ def _check_names(owner: str, given: Mapping[str, object], known: Sequence[str]) 
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), known, cutoff=0.5) or difflib.get_close_matches(
-        name, known, cutoff=0.5
-    )
+    near = difflib.get_close_matches(name.lower(), known, cutoff=0.5)
     return f": did you mean {' or '.join(near)}?" if near else ""

@@ -43,6 +43,8 @@ _ESCAPES = {
 }
 _ESCAPE = re.compile("|".join(_ESCAPES), re.IGNORECASE)
 
+_LIKELY = "another secret, or the URL or the body was changed on its way"
+
 _OBJECT_TYPES = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket"}
 """What ``object.*`` subscriptions call what ``contact.*`` and its like name: one contact must have one key."""
 
@@ -138,7 +140,7 @@ class HubSpotAdapter:
         for secret in self._secrets:
             if same(signature_v3(secret, request.method, request.url, request.body, timestamp), given):
                 return
-        raise RefusedError("bad_signature", "v3")
+        raise RefusedError("bad_signature", f"v3: {_LIKELY}")
 
     def _verify_older(self, request: Request) -> None:
         given = _needed(request, SIGNATURE)
@@ -153,7 +155,7 @@ class HubSpotAdapter:
             )
             if same(expected, given):
                 return
-        raise RefusedError("bad_signature", version)
+        raise RefusedError("bad_signature", f"{version}: {_LIKELY}")
 
 
 def signature_v1(secret: bytes, body: bytes) -> str:
@@ -191,9 +193,11 @@ def crm_event(value: object, payload: bytes) -> Parsed:
     bear one eventId. ``attemptNumber`` stays out (it differs when the same event is sent again), and so does
     ``subscriptionId`` (an event that two subscriptions match happened once).
     """
+    if not isinstance(value, dict):
+        return _malformed(payload, "not an object")
     fault = _fault(value)
-    if fault is not None or not isinstance(value, dict):
-        return Parsed(content_id(payload), "", None, "", payload, malformed=fault or "not an object")
+    if fault is not None:
+        return _malformed(payload, fault)
     kind: str = value["subscriptionType"]
     if "fromObjectId" in value:
         subject, subject_type = value["fromObjectId"], value.get("fromObjectTypeId")
@@ -215,9 +219,11 @@ def crm_event(value: object, payload: bytes) -> Parsed:
     )
 
 
-def _fault(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return "not an object"
+def _malformed(payload: bytes, fault: str) -> Parsed:
+    return Parsed(content_id(payload), "", None, "", payload, malformed=fault)
+
+
+def _fault(value: dict[str, Any]) -> str | None:
     subject = ("fromObjectId", "toObjectId") if "fromObjectId" in value else ("objectId",)
     for name in ("portalId", "eventId", *subject):
         if type(value.get(name)) is not int:

@@ -41,7 +41,7 @@ class LemlistAdapter:
         if not isinstance(given, str):
             raise RefusedError("malformed_signature", "the secret is not a text")
         if not any(same(secret, given) for secret in self._secrets):
-            raise RefusedError("bad_signature", "the secret is another one")
+            raise RefusedError("bad_signature", "another secret")
 
     def split(self, request: Request) -> list[Parsed]:
         """Return the one event, its payload without the secret."""
@@ -69,7 +69,7 @@ class LemlistAdapter:
             others, _, rest = jsontext.cut(body, "secret")
         except jsontext.NotJsonError as error:
             raise UsageError(f"a Lemlist body is a JSON object: {error}") from None
-        opened = rest.rstrip(b" \t\r\n}") if not others else rest.rstrip(b" \t\r\n")[:-1]
+        opened = rest.rstrip(b" \t\r\n")[:-1]
         member = f'{"," if others else ""}"secret":{json.dumps(self._secrets[0])}}}'
         return [("Content-Type", "application/json")], opened + member.encode()
 

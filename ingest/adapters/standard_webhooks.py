@@ -67,7 +67,7 @@ class StandardWebhooksAdapter:
         if ed25519s and self._any_ed25519(content, ed25519s):
             return
         if hmacs or ed25519s:
-            raise RefusedError("bad_signature")
+            raise RefusedError("bad_signature", "another secret, or the body was changed on its way")
         if not all("," in entry for entry in entries):
             raise RefusedError("malformed_signature", "a signature is not `version,base64`")
         raise RefusedError("wrong_scheme", "no signature of a version that a configured secret is for")

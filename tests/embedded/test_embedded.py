@@ -27,7 +27,7 @@ from redis.retry import Retry
 
 from tests.embedded import parent
 from tidegate.embedded import PostgresServer, RedisServer, Server, binaries, guard, start_together
-from tidegate.embedded.process import GuardedProcess
+from tidegate.embedded.process import Command, GuardedProcess
 from tidegate.errors import UnreachableError, UsageError
 
 LIMIT_SECONDS = 30.0
@@ -262,8 +262,7 @@ class TestWhatIsLeftRunning:
         log_path, lock = tmp_path / "log", os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
         with log_path.open("wb") as log:
             process = GuardedProcess(
-                [sys.executable, "-c", deaf],
-                folder=tmp_path,
+                Command([sys.executable, "-c", deaf], tmp_path),
                 log=log.fileno(),
                 lock=lock,
                 stop_signal=signal.SIGTERM,

@@ -9,13 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dlq import letters
+from dlq.audit import take
 from tidegate import ledger
 from tidegate.cli.context import Context, opened_postgres, opened_stream
 from tidegate.ledger import Audit
-from tidegate.postgres import Connection
 from tidegate.settings import Settings
-from tidegate.stream import Stream
 
 
 @click.command("audit")
@@ -34,14 +32,6 @@ def command(context: Context, as_json: bool) -> None:
 async def _audit(settings: Settings) -> Audit:
     async with opened_stream(settings) as stream, opened_postgres(settings, "tidegate audit") as connection:
         return await take(stream, connection)
-
-
-async def take(stream: Stream, connection: Connection) -> Audit:
-    """Read both sides: the streams, then Postgres in one snapshot, then the streams again."""
-    before = [await stream.audit(shard) for shard in range(len(stream.keys))]
-    stored = await letters.stored(connection)
-    after = [await stream.audit(shard) for shard in range(len(stream.keys))]
-    return ledger.judge(before, stored, after)
 
 
 def show(result: Audit, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The account that PostgreSQL runs as when we are root, which it refuses to be."""
+"""The account that PostgreSQL runs under. It refuses to be root, so root lends it an unprivileged one."""
 
 from __future__ import annotations
 
@@ -9,24 +9,43 @@ import pwd
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from tidegate.embedded.process import Account
+from tidegate.embedded.process import Command, Identity
 from tidegate.errors import UsageError
 
 _log = logging.getLogger(__name__)
 
 _NAMES = ("postgres", "nobody")
-_NOBODY = Account(65534, 65534)
+_NOBODY = Identity(65534, 65534)
 _COPIES = Path("/var/cache/tidegate")
+_VERSION_SECONDS = 10
 
 
-class RootsStandIn:
-    """Lets an unprivileged account work in folders that only root can reach: a project under /root, say."""
+class Account:
+    """Ourselves: what we can reach, it can."""
 
-    # Every process may enter its own working folder by this name, whatever the folders above it allow. So the
-    # data stays where the user asked for it, and nothing above it has to be opened to others.
-    own_folder = Path("/proc/self/cwd")
+    def own(self, folder: Path) -> None:
+        """Give the folder and all in it to the account, unless it has it."""
+
+    def reachable(self, binary: Path) -> Path:
+        """The folder with PostgreSQL's programs, at a place where the account may run them.
+
+        Raises UsageError if there is no such place.
+        """
+        return binary
+
+    @contextmanager
+    def command_in(self, folder: Path) -> Iterator[tuple[Path, Command]]:
+        """The name by which the account can call the folder, and a command, still empty, that may use that name."""
+        yield folder, Command((), folder)
+
+
+class StandIn(Account):
+    """An unprivileged account working for root in folders that only root can reach: a project under /root, say."""
 
     def __init__(self) -> None:
         if sys.platform != "linux":
@@ -34,32 +53,38 @@ class RootsStandIn:
                 "PostgreSQL does not run as root: run this as an ordinary user, "
                 "or set TIDEGATE_POSTGRES_URL to a server of your own"
             )
-        self.account = _unprivileged()
+        self.identity = _unprivileged()
 
     def own(self, folder: Path) -> None:
-        """Give the folder and all in it to the account, unless it has it."""
-        if folder.stat().st_uid == self.account.uid:
+        if folder.stat().st_uid == self.identity.uid:
             return
         for parent, folders, files in os.walk(folder):
             for name in (".", *folders, *files):
-                os.chown(Path(parent) / name, self.account.uid, self.account.gid, follow_symlinks=False)
+                os.chown(Path(parent) / name, self.identity.uid, self.identity.gid, follow_symlinks=False)
+
+    @contextmanager
+    def command_in(self, folder: Path) -> Iterator[tuple[Path, Command]]:
+        # A process may go through a folder that it has open whatever the folders above allow. So the data
+        # stays where the user wants it, and nothing above it has to be opened to others. The working folder
+        # will not do: up to version 15 PostgreSQL leaves it for a moment and must be able to return by name.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            name = Path(f"/proc/self/fd/{descriptor}")
+            yield name, Command((), Path("/"), self.identity, (descriptor,))
+        finally:
+            os.close(descriptor)
 
     def reachable(self, binary: Path) -> Path:
-        """The folder with PostgreSQL's programs, or a copy of it where the account may run them.
-
-        Raises UsageError if there is no place for a copy.
-        """
         if self._runs(binary):
             return binary
         install = binary.parent
-        libraries = install.parent.with_name(f"{install.parent.name}.libs")  # where a Linux wheel keeps its own
         # One copy for each place that wheels lie in, and a new one when the wheel there is a new one.
         stamp = f"{install} {(binary / 'postgres').stat().st_mtime_ns}"
         target = _COPIES / hashlib.sha256(stamp.encode()).hexdigest()[:16]
-        copied = target / install.parent.name / install.name / binary.name
         if not target.exists():
-            _log.debug("%s cannot be reached by user %d: copied to %s", install, self.account.uid, target)
-            _copy(install, libraries, target)
+            _log.debug("%s is out of reach for user %d: copied to %s", install, self.identity.uid, target)
+            _copy(install, target)
+        copied = target / install.parent.name / install.name / binary.name
         if not self._runs(copied):
             raise UsageError(
                 f"an unprivileged user, which PostgreSQL needs, can run neither {binary} nor its copy in {target}: "
@@ -68,47 +93,46 @@ class RootsStandIn:
         return copied
 
     def _runs(self, binary: Path) -> bool:
+        command = Command((), Path("/"), self.identity)
         try:
-            for program in ("postgres", "initdb"):
-                subprocess.run(  # noqa: S603 - a program that we found
-                    [binary / program, "--version"],
-                    cwd="/",
-                    user=self.account.uid,
-                    group=self.account.gid,
-                    extra_groups=[],
-                    capture_output=True,
-                    check=True,
-                )
-        except (OSError, subprocess.CalledProcessError):
+            return all(
+                replace(command, words=[binary / program, "--version"]).run(limit_seconds=_VERSION_SECONDS)[0] == 0
+                for program in ("postgres", "initdb")
+            )
+        except (OSError, subprocess.TimeoutExpired):
             return False
-        return True
 
 
-def _unprivileged() -> Account:
+def account() -> Account:
+    """Whom PostgreSQL is to run as here. Raises UsageError if nobody will do."""
+    return StandIn() if os.geteuid() == 0 else Account()
+
+
+def _unprivileged() -> Identity:
     for name in _NAMES:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return Account(entry.pw_uid, entry.pw_gid)
+            return Identity(entry.pw_uid, entry.pw_gid)
     return _NOBODY
 
 
-def _copy(install: Path, libraries: Path, target: Path) -> None:
+def _copy(install: Path, target: Path) -> None:
     """Copy whole or not at all: two processes may do so at the same time, and the first to finish wins."""
+    package = install.parent
+    libraries = package.with_name(f"{package.name}.libs")  # where a Linux wheel keeps what its programs link to
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         draft.mkdir(mode=0o755, parents=True)
-        shutil.copytree(install, draft / install.parent.name / install.name, ignore=shutil.ignore_patterns("include"))
+        shutil.copytree(install, draft / package.name / install.name, ignore=shutil.ignore_patterns("include"))
         if libraries.is_dir():
             shutil.copytree(libraries, draft / libraries.name)
-        # The umask may be 077; the folders above are root's own and need the right to pass.
-        for folder in (_COPIES, draft, *(path for path in draft.rglob("*") if path.is_dir())):
-            folder.chmod(0o755)
-        for file in draft.rglob("*"):
-            if file.is_file() and not file.is_symlink():
-                file.chmod(file.stat().st_mode | 0o444)
+        # The umask may have taken the rights that this is all about.
+        for path in (_COPIES, draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         draft.rename(target)
     except OSError as error:
         if not target.exists():

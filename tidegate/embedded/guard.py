@@ -1,10 +1,10 @@
 """Runs one server, and ends it when the process that asked for it is gone, even if that was killed by SIGKILL.
 
-    guard.py PARENT_PID STOP_SIGNAL STOP_SECONDS UID GID FOLDER COMMAND [ARGUMENT...]
+    guard.py PARENT_PID STOP_SIGNAL STOP_SECONDS UID GID DESCRIPTORS COMMAND [ARGUMENT...]
 
 Started by path with `python -I -S`; imports only the standard library, so that it is up within some tens of
-milliseconds. UID and GID are -1 for "as we are". Standard input is a pipe from the parent, standard output
-one to it:
+milliseconds. UID and GID are -1 for "as we are"; DESCRIPTORS, such as "5,6" or "", are passed on. Standard
+input is a pipe from the parent, standard output one to it:
 
     guard -> parent   the server's process id and a line feed
     parent -> guard   `T` stop in order, `K` kill; end of file means that the parent is gone: stop in order
@@ -34,13 +34,13 @@ _PARENT_CHECK_SECONDS = 0.5
 
 def main(arguments: Sequence[str]) -> int:
     parent, stop_signal, stop_seconds, uid, gid = (int(argument) for argument in arguments[:5])
-    folder, command = arguments[5], arguments[6:]
+    descriptors, command = [int(each) for each in arguments[5].split(",") if each], arguments[6:]
     child_ended = _wake_on(signal.SIGCHLD, signal.SIGTERM)
     identity = {} if uid < 0 else {"user": uid, "group": gid, "extra_groups": []}
     try:
         server = subprocess.Popen(  # noqa: S603 - the command is our own
             command,
-            cwd=folder,
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             preexec_fn=_die_with_guard(stop_signal),

@@ -1,4 +1,4 @@
-"""A server process under its guard (see guard.py), seen from the process that wants the server."""
+"""Programs as processes: one that is run to its end, and a server that runs under a guard (see guard.py)."""
 
 from __future__ import annotations
 
@@ -12,43 +12,67 @@ from pathlib import Path
 
 from tidegate.embedded import guard
 
+# The guard kills what does not stop, so more than this is only for a guard that is itself stopped or starved.
+_GUARD_SLACK_SECONDS = 30
+
 
 @dataclass(frozen=True)
-class Account:
-    """The user that a program runs as; `None` in its place means: as we are."""
+class Identity:
+    """The user and the group that a program runs as. `None` in its place means: as we are."""
 
     uid: int
     gid: int
 
 
+@dataclass(frozen=True)
+class Command:
+    """What to run: the program and its arguments, its working folder, and what it gets from us."""
+
+    words: Sequence[str | Path]
+    folder: Path
+    identity: Identity | None = None
+    descriptors: tuple[int, ...] = ()
+
+    def run(self, *, stdin: int = subprocess.DEVNULL, limit_seconds: float) -> tuple[int, str]:
+        """Run it to its end; return its exit code and all that it wrote. Raises OSError, subprocess.TimeoutExpired."""
+        result = subprocess.run(  # noqa: S603 - a program that we found, arguments of our own
+            self.words,
+            cwd=self.folder,
+            env=_environment(),
+            pass_fds=self.descriptors,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=limit_seconds,
+            user=self.identity.uid if self.identity else None,
+            group=self.identity.gid if self.identity else None,
+            extra_groups=[] if self.identity else None,
+            check=False,
+        )
+        return result.returncode, result.stdout
+
+
 class GuardedProcess:
     """One run of a server. It cannot be started twice."""
 
-    def __init__(
-        self,
-        command: Sequence[str | Path],
-        *,
-        folder: Path,
-        log: int,
-        lock: int,
-        stop_signal: int,
-        stop_seconds: int,
-        account: Account | None = None,
-    ) -> None:
-        """Start `command` in `folder`, its output going to the descriptor `log`, `lock` held while it lives.
+    def __init__(self, command: Command, *, log: int, lock: int, stop_signal: int, stop_seconds: int) -> None:
+        """Start the server, its output going to the descriptor `log`, the one of `lock` held while it lives.
 
         Raises OSError if not even the guard can be started.
         """
-        uid, gid = (account.uid, account.gid) if account else (-1, -1)
-        numbers = (os.getpid(), stop_signal, stop_seconds, uid, gid)
         self._stop_seconds = stop_seconds
+        uid, gid = (command.identity.uid, command.identity.gid) if command.identity else (-1, -1)
+        descriptors = ",".join(map(str, command.descriptors))
+        orders = [*map(str, (os.getpid(), stop_signal, stop_seconds, uid, gid)), descriptors]
         self._guard = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-            [sys.executable, "-I", "-S", guard.__file__, *map(str, numbers), folder, *command],
+            [sys.executable, "-I", "-S", guard.__file__, *orders, *command.words],
+            cwd=command.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             env=_environment(),
-            pass_fds=(lock,),
+            pass_fds=(lock, *command.descriptors),
             # Ctrl-C reaches every process of the terminal's foreground group: the servers must outlive ours,
             # which still has work to hand back.
             start_new_session=True,
@@ -56,8 +80,7 @@ class GuardedProcess:
         )
         assert self._guard.stdout is not None
         with self._guard.stdout as answer:
-            # Empty when the command could not be started: then the guard has said why in the log, and is
-            # gone.
+            # Empty when the server could not be started: then the guard said why in the log, and ended.
             self.pid = int(answer.readline() or 0)
 
     @property
@@ -79,13 +102,10 @@ class GuardedProcess:
 
     def _order(self, order: bytes) -> None:
         assert self._guard.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended by itself, or had its order before
             self._guard.stdin.write(order)
-        with contextlib.suppress(BrokenPipeError):
-            self._guard.stdin.close()
-        # The guard kills what does not stop, so this limit is only for a guard that is itself stopped or
-        # starved.
-        self._guard.wait(self._stop_seconds + 30)
+        self._guard.stdin.close()
+        self._guard.wait(self._stop_seconds + _GUARD_SLACK_SECONDS)
 
 
 def _environment() -> dict[str, str]:

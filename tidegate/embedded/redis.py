@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tidegate.embedded import binaries
+from tidegate.embedded.process import Command
 from tidegate.embedded.server import Server
 
 _ANSWER_SECONDS = 2.0
@@ -53,8 +55,10 @@ class RedisServer(Server):
     def _find_binary(self) -> Path:
         return binaries.find_redis(self._given_binary, prefer=self._prefer)
 
-    def _command(self, port: int) -> Sequence[str | Path]:
-        return [self.binary, self.folder.write_private("redis.conf", self._configuration(port))]
+    @contextmanager
+    def _command(self, port: int) -> Iterator[Command]:
+        configuration = self.folder.write_private("redis.conf", self._configuration(port))
+        yield Command([self.binary, configuration], self.folder.path)
 
     def _configuration(self, port: int) -> str:
         folder = str(self.folder.path).replace("\\", "\\\\").replace('"', '\\"')

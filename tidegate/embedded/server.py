@@ -6,21 +6,22 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
 from tidegate.embedded.folder import Folder
 from tidegate.embedded.ports import free_port, is_free
-from tidegate.embedded.process import Account, GuardedProcess
+from tidegate.embedded.process import Command, GuardedProcess
 from tidegate.errors import UnreachableError
 
 _T = TypeVar("_T")
 
 _POLL_SECONDS = 0.02
-# The server of a process that was killed takes its time to stop; so much longer the folder's next owner waits.
+# The server of a process that was killed takes its time to stop; so much longer the folder's next owner
+# waits.
 _CLAIM_SLACK_SECONDS = 5.0
 
 
@@ -125,18 +126,12 @@ class Server(ABC):
         """Make what must be there before a start. The folder is ours alone by now."""
 
     @abstractmethod
-    def _command(self, port: int) -> Sequence[str | Path]:
-        """The command line. Everyone on the machine can read it: no secret in it."""
+    def _command(self, port: int) -> AbstractContextManager[Command]:
+        """How to start it, valid within the block. Everyone on the machine can read it: no secret in it."""
 
     @abstractmethod
     def _answers(self, port: int) -> bool:
         """Whether the server on that port is ready, and ours: it takes our password."""
-
-    def _run_as(self) -> Account | None:
-        return None
-
-    def _run_in(self) -> Path:
-        return self.folder.path
 
     def _may_pass(self, log_tail: str) -> bool:
         """Whether the reason for which the server ended by itself goes away by itself."""
@@ -150,15 +145,10 @@ class Server(ABC):
         """One try: True when the server answers, False when another is worth it, else UnreachableError."""
         log = self.folder.open_log()
         try:
-            process = GuardedProcess(
-                self._command(port),
-                folder=self._run_in(),
-                log=log,
-                lock=lock,
-                stop_signal=self.stop_signal,
-                stop_seconds=self._stop_seconds,
-                account=self._run_as(),
-            )
+            with self._command(port) as command:
+                process = GuardedProcess(
+                    command, log=log, lock=lock, stop_signal=self.stop_signal, stop_seconds=self._stop_seconds
+                )
         finally:
             os.close(log)
         try:

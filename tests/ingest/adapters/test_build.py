@@ -1,0 +1,84 @@
+"""A mistake in a source's settings ends the start with a line that says what to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ingest.adapters import PROVIDERS, build
+from ingest.adapters.hubspot import HubSpotAdapter
+from tests.ingest.adapters.requests import refusal, request, signed
+from tidegate.errors import UsageError
+
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_provider_accepts_what_it_signs(provider: str) -> None:
+    adapter = build(provider.replace("-", "_"), [SECRET, "b2xkIG9sZCBvbGQgb2xk"])
+    assert adapter.provider == provider
+    body = b'{"_id":"a","type":"ping"}'
+    sent = signed(adapter, body)
+    assert refusal(adapter, sent) is None
+    [event] = adapter.split(sent)
+    assert event.payload == body
+    assert refusal(adapter, request(sent.body.replace(b"ping", b"pong"), sent.headers)) == (
+        None if provider == "lemlist" else "bad_signature"  # Lemlist's secret does not cover the body
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "near"), [("hubsport", "hubspot"), ("standard_webhook", "standard-webhooks"), ("Lemlst", "lemlist")]
+)
+def test_an_unknown_provider_names_its_neighbour(provider: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean {near}"):
+        build(provider, ["x"])
+
+
+def test_a_provider_like_no_other_names_all() -> None:
+    with pytest.raises(UsageError, match="there are hubspot, lemlist, standard-webhooks, svix"):
+        build("zzz", ["x"])
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("secrets", [[], [""], ["c2VjcmV0c2VjcmV0", ""], ["\udc80"]])
+def test_a_source_without_a_usable_secret_does_not_start(provider: str, secrets: list[str]) -> None:
+    with pytest.raises(UsageError):
+        build(provider, secrets)
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "said"),
+    [
+        ("hubspot", {"require-v3": True}, "did you mean require_v3"),
+        ("hubspot", {"require_v3": "yes"}, "true or false"),
+        ("hubspot", {"sign": "v4"}, "v1, v2, v3"),
+        ("hubspot", {"sign": ["v1"]}, "v1, v2, v3"),
+        ("hubspot", {"workflow": "id"}, "table"),
+        ("hubspot", {"workflow": {"id": 5}}, "table"),
+        ("hubspot", {"workflow": {"occured_at": "x"}}, "did you mean occurred_at"),
+        ("lemlist", {"sign": "v1"}, "no option 'sign'"),
+        ("svix", {"prefix": "acme"}, "no option 'prefix'"),
+        ("standard-webhooks", {"x": 1}, "no option 'x'"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(provider: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build(provider, [SECRET], options=options)
+
+
+def test_options_and_tolerance_reach_the_adapter() -> None:
+    adapter = build(
+        "hubspot",
+        ["s"],
+        tolerance_seconds=10,
+        options={"require_v3": True, "sign": "v2", "workflow": {"id": "execution.id"}},
+    )
+    assert isinstance(adapter, HubSpotAdapter)
+    assert refusal(adapter, signed(adapter, b"{}")) == "missing_header"
+    [event] = adapter.split(request(b'{"execution":{"id":"x-1"}}'))
+    assert event.provider_event_id == "x-1"
+    sender = build("hubspot", ["s"])
+    assert refusal(adapter, signed(sender, b"{}", now=100), 110) is None
+    assert refusal(adapter, signed(sender, b"{}", now=100), 111) == "stale"

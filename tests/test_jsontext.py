@@ -1,0 +1,155 @@
+"""Whatever JSON a provider sends is read, and every element keeps the bytes it came with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate import jsontext
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+styles = st.sampled_from([{"separators": (",", ":")}, {"indent": 2}, {"indent": "\t", "ensure_ascii": False}, {}])
+
+
+def _write(value: Any, style: dict[str, Any]) -> bytes:
+    return json.dumps(value, **style).encode("utf-8", "replace")
+
+
+@given(st.lists(values, max_size=5), styles)
+def test_elements_keep_their_bytes(items: list[Any], style: dict[str, Any]) -> None:
+    raw = _write(items, style)
+    found = jsontext.elements(raw)
+    assert [value for value, _ in found] == json.loads(raw)
+    rest = raw
+    for value, exact in found:
+        before, _, rest = rest.partition(exact)
+        assert before.strip(b"[, \t\n") == b""
+        assert json.loads(exact) == value
+    assert rest.strip(b"] \t\n") in (b"", b"[")
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='[]{}",:\\u0 1e-+.tnNaI\n', max_size=40).map(str.encode))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    for read in (jsontext.loads, jsontext.elements, lambda body: jsontext.cut(body, "a")):
+        with contextlib.suppress(jsontext.NotJsonError):
+            read(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b" ", b"[", b"[1", b"[1,", b"[1,]", b"[,1]", b"[1 2]", b"[1] 2", b"[1]]", b"{}", b"1", b"null", b"nul",
+        b"[NaN]", b"[-Infinity]", b"[1}", b"\xef\xbb\xbf[1]", b"\xff[1]", b'["\x01"]', b"[01]", b"['a']",
+        b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_array_is_refused(raw: bytes) -> None:
+    with pytest.raises(jsontext.NotJsonError):
+        jsontext.elements(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[] []", b"NaN", b"[NaN]", b'{"a":Infinity}', b"{'a':1}", b'{"a":1,}', b"\xff"])
+def test_what_is_no_json_is_refused(raw: bytes) -> None:
+    with pytest.raises(jsontext.NotJsonError):
+        jsontext.loads(raw)
+
+
+def test_a_fault_is_named_without_quoting_the_text() -> None:
+    with pytest.raises(jsontext.NotJsonError) as caught:
+        jsontext.loads(b'{"password": "hunter2" "x"}')
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_number_of_ten_thousand_digits_is_read() -> None:
+    digits = "7" * 10_000
+    assert jsontext.loads(f'{{"n":{digits}}}'.encode())["n"] == Decimal(digits)
+    [(value, exact)] = jsontext.elements(f"[ -{digits} ]".encode())
+    assert value == Decimal("-" + digits)
+    assert exact == f"-{digits}".encode()
+
+
+def test_nan_is_refused_next_to_a_long_number_too() -> None:
+    with pytest.raises(jsontext.NotJsonError):
+        jsontext.loads(b"[%s,NaN]" % (b"7" * 10_000))
+
+
+def test_depth_two_hundred_and_lone_surrogates_are_read() -> None:
+    nested = b"[" * 200 + b"]" * 200
+    assert jsontext.elements(b"[%s]" % nested) == [(jsontext.loads(nested), nested)]
+    assert jsontext.loads(b'"\\ud800"') == "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("raw", "values", "rest"),
+    [
+        (b'{"s":1}', [1], b"{}"),
+        (b'{"s":1,"a":2}', [1], b'{"a":2}'),
+        (b'{"a":2,"s":1}', [1], b'{"a":2}'),
+        (b'{"a":1.0, "s" : "x" ,"b":1e5}', ["x"], b'{"a":1.0, "b":1e5}'),
+        (b'\n{\n  "a": 1,\n  "s": [1]\n}\n', [[1]], b'\n{\n  "a": 1\n}\n'),
+        (b'{"a":1}', [], b'{"a":1}'),
+        (b"{}", [], b"{}"),
+        (b'{"a":{"s":1}}', [], b'{"a":{"s":1}}'),
+        (b'{"a":"s"}', [], b'{"a":"s"}'),
+        (b'{"a":"\\"s","s":1}', [1], b'{"a":"\\"s"}'),
+        (b'{"a":{"s":1},"s":2}', [2], b'{"a":{"s":1}}'),
+        (b'{"s":1,"s":2}', [1, 2], b"{}"),
+        (b'{"s":1,"a":0,"s":2,"b":0,"s":3}', [1, 2, 3], b'{"a":0,"b":0}'),
+        (b'{"\\u0073":1,"a":2}', [1], b'{"a":2}'),
+        (b'{"s":1,"\\u0073":2,"a":3}', [1, 2], b'{"a":3}'),
+    ],
+)
+def test_a_member_is_cut_out_and_nothing_else(raw: bytes, values: list[Any], rest: bytes) -> None:
+    found = jsontext.cut(raw, "s")
+    assert (found.values, found.rest) == (values, rest)
+    assert found.others == jsontext.loads(rest)
+
+
+@given(st.dictionaries(st.text(max_size=5) | st.just("s"), values, max_size=5), styles)
+def test_cutting_the_quick_way_and_the_thorough_way_agree(value: dict[str, Any], style: dict[str, Any]) -> None:
+    raw = _write(value, style)
+    written = json.loads(raw)
+    found = jsontext.cut(raw, "s")
+    # An escaped spelling of the name sends the same object down the other path.
+    escaped = jsontext.cut(raw.replace(b'"s"', b'"\\u0073"'), "s")
+    assert found.rest == escaped.rest.replace(b'"\\u0073"', b'"s"')
+    assert found.values == escaped.values == ([written["s"]] if "s" in written else [])
+    assert json.loads(found.rest) == found.others == {name: held for name, held in written.items() if name != "s"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"[]", b"1", b'"s"', b"{", b'{"s"', b'{"s":', b'{"s":1', b'{"s":1,', b'{"s":1,}', b'{"s" 1}', b'{"s":1]',
+        b"{s:1}", b'{"s":1} x', b'{"s":1,"s":2', b'{"s":1,"s":2]', b'{"s":1,"s" 2}', b'{"s":1,"s":2} x', b'{"s":1,"s":2,}',
+        b'{"s":NaN}', b'{"s":"s","s":NaN}', b'{"s":' + b"[" * 100_000, b"\xff{}",
+    ],
+)  # fmt: skip
+def test_what_is_no_object_is_not_cut(raw: bytes) -> None:
+    with pytest.raises(jsontext.NotJsonError):
+        jsontext.cut(raw, "s")
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())))
+def test_storable_text_has_neither_nul_nor_lone_surrogate(text: str) -> None:
+    stored = jsontext.storable(text)
+    assert jsontext.is_storable(stored)
+    assert stored.encode()
+    if jsontext.is_storable(text):
+        assert stored == text
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800", chr(0xDFFF), "x\udc00y"])
+def test_what_postgres_refuses_is_not_storable(text: str) -> None:
+    assert not jsontext.is_storable(text)

@@ -1,0 +1,257 @@
+"""`tidegate demo`: the whole way in under a minute, with a worker killed on it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_delay, wait_fixed
+
+from dlq import letters, replay
+from dlq.audit import take
+from dlq.letters import Filter
+from tidegate.cli import audit, traffic
+from tidegate.cli.context import Context, opened_postgres, opened_stream
+from tidegate.cli.sender import Sender
+from tidegate.cli.sources import DemoSources
+from tidegate.cli.stack import Process, Stack
+from tidegate.cli.traffic import Post, Traffic
+from tidegate.errors import TidegateError
+from tidegate.ledger import Audit
+from tidegate.postgres import Connection
+from tidegate.stream import Stream
+
+FOLDER = Path(".tidegate") / "demo"
+_SETTINGS = """\
+[consumer]
+lease_seconds = 3      # production: 15
+batch = 100
+reconnect_seconds = 20
+
+[retry]
+delays_seconds = [0.5, 1, 2, 3]   # production: 5 s ... 1 h
+jitter_ms = 200
+
+"""
+LIMIT_SECONDS = 45.0
+"""How long the demo waits for any one condition before it says that something is wrong."""
+
+
+@click.command("demo")
+@click.option("--events", type=click.IntRange(100, 200_000), default=4000, show_default=True, help="Engagement events.")
+@click.option("--seed", type=int, help="Repeat the traffic of an earlier run. [default: a new one]")
+@click.option("--stay", is_flag=True, help="Keep everything running at the end, until Ctrl-C.")
+@click.pass_obj
+def command(context: Context, events: int, seed: int | None, stay: bool) -> None:
+    """Run everything on embedded servers, send signed CRM, Lemlist and HubSpot traffic, kill a worker, show the ledger.
+
+    Exit 1 when anything is unaccounted for, or a counter differs from what the sender knows.
+    """
+    context.settings()
+    console = Console(highlight=False)
+    started = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    seed = seed if seed is not None else int(time.time()) % 100_000
+    made = traffic.make(events, seed=seed, forgotten=7, poison=6, forged=12)
+    console.print("\n[bold]Tidegate demo[/bold]  webhooks -> gate -> Redis stream -> workers -> Postgres\n")
+    console.print("starting Redis, PostgreSQL, the gate, two workers and the console ...")
+    secrets = DemoSources()
+    with Stack(
+        FOLDER,
+        settings_text=lambda url: _SETTINGS + secrets.toml(url),
+        python=[sys.executable, "-m", "tidegate"],
+    ) as stack:
+        _say(console, f"gate {stack.gate_url}   console {stack.console_url}")
+        good = Context.run(_Demo(console, stack, made).run())
+        console.print(f"\n[dim]{time.monotonic() - started:.0f} s, seed {seed}, logs in {FOLDER}/[/dim]")
+        if stay:
+            console.print(f"\nStill up: {stack.console_url} with token {stack.admin_token}; Ctrl-C stops it.")
+            try:
+                signal.pause()
+            except KeyboardInterrupt:
+                console.print("\nstopping ...")
+    if not good:
+        raise TidegateError("the demo found something unaccounted for; see above, and the logs")
+
+
+class _Demo:
+    def __init__(self, console: Console, stack: Stack, made: Traffic) -> None:
+        self.console = console
+        self.stack = stack
+        self.made = made
+        self.settings = stack.settings
+        self.sender = Sender(stack.gate_url, self.settings)
+        self.killed: asyncio.Task[None] | None = None
+
+    async def run(self) -> bool:
+        """Play all phases; return whether everything is where it should be."""
+        async with (
+            opened_stream(self.settings) as stream,
+            opened_postgres(self.settings, "tidegate demo") as connection,
+        ):
+            await self._send(stream)
+            await self._settle(stream)
+            await self._mend(stream, connection)
+            result = await take(stream, connection)
+            self.console.print()
+            audit.show(result, self.console)
+            metrics_agree = await self._compare_metrics(connection)
+            letters_agree = await self._compare_letters(connection)
+            self._next()
+            return self._agrees(result) and metrics_agree and letters_agree
+
+    async def _send(self, stream: Stream) -> None:
+        made = self.made
+        _say(self.console, f"CRM announces campaigns and enrollments ({len(made.opening)} webhooks)")
+        await self.sender.send(made.opening)
+        _say(
+            self.console,
+            f"Lemlist and HubSpot report: {sum(post.events for post in made.posts):,} events in {len(made.posts):,} "
+            "requests, shuffled, 10 % of them twice, 10 % before their enrollment, some forged, some poisonous",
+        )
+        half = len(made.posts) // 2
+        with _progress(self.console) as progress:
+            bar = progress.add_task("sending", total=len(made.posts))
+            await self.sender.send(made.posts[:half], _advance(progress, bar))
+            self.killed = asyncio.create_task(self._kill(stream, self.stack.workers[0]))
+            await self.sender.send(made.posts[half:], _advance(progress, bar))
+        await self.killed
+        answers = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.sender.answers.items()))
+        _say(self.console, f"answers: {answers} ({self.sender.duplicates:,} events recognised as repeated at the gate)")
+
+    async def _kill(self, stream: Stream, victim: Process) -> None:
+        """SIGKILL a worker that certainly holds entries: stopped first, until the server has given it some."""
+        victim.signal(signal.SIGSTOP)
+
+        count = 0
+
+        async def holds_some() -> bool:
+            nonlocal count
+            consumers = await stream.consumers(0)
+            count = sum(item["pending"] for item in consumers if f"-{victim.pid}-" in item["name"].decode())
+            return count > 0
+
+        await _until(holds_some, f"{victim.name} to be given events")
+        victim.signal(signal.SIGKILL)
+        _say(self.console, f"[red]SIGKILL[/red] {victim.name} with {count} events in its hands")
+        replacement = self.stack.add_worker()
+        await asyncio.to_thread(replacement.wait_ready)
+        _say(self.console, f"{replacement.name} started; what {victim.name} held is claimed when its lease runs out")
+
+    async def _settle(self, stream: Stream) -> None:
+        """Wait until both streams are empty: claimed, retried, and the hopeless buried."""
+        with _progress(self.console) as progress:
+            bar = progress.add_task("settling", total=None)
+
+            async def empty() -> bool:
+                states = [await stream.audit(shard) for shard in range(len(stream.keys))]
+                left = sum(state.events + state.retry for state in states)
+                progress.update(bar, description=f"settling: {left} left on the streams")
+                return not left
+
+            await _until(empty, "the streams to be empty")
+        _say(self.console, "nothing waits any more")
+
+    async def _mend(self, stream: Stream, connection: Connection) -> None:
+        orphaned = await letters.count(connection, Filter(status="open", reason="orphaned"))
+        others = await letters.count(connection, Filter(status="open")) - orphaned
+        _say(
+            self.console,
+            f"dead letters: [yellow]{orphaned} orphaned[/yellow] (an enrollment the CRM forgot to announce), "
+            f"[yellow]{others}[/yellow] that can never be applied",
+        )
+        await self.sender.send(self.made.mending)
+        _say(self.console, "the CRM announces the forgotten enrollment; replaying the orphaned letters")
+        async for page in replay.matching(connection, Filter(status="open", reason="orphaned")):
+            await replay.replay(stream, connection, page, rate=1000)
+
+        async def resolved() -> bool:
+            return not await letters.count(connection, Filter(status="replaying"))
+
+        await self._settle(stream)
+        await _until(resolved, "the replayed letters to be resolved")
+        hopeless = [page async for page in replay.matching(connection, Filter(status="open"))]
+        for page in hopeless:
+            await letters.discard(connection, page)
+        _say(self.console, f"{orphaned} replayed letters are resolved; the {others} hopeless ones are discarded")
+
+    async def _compare_metrics(self, connection: Connection) -> bool:
+        cursor = await connection.execute("SELECT campaign_id, event_type, count FROM campaign_metrics")
+        found = Counter({(row[0], row[1]): row[2] for row in await cursor.fetchall()})
+        table = Table(
+            title="\nCampaign metrics: Postgres / what the sender knows", title_justify="left", header_style="bold"
+        )
+        table.add_column("campaign")
+        for action in traffic.ACTIONS:
+            table.add_column(action, justify="right")
+        for campaign in sorted({campaign for campaign, _ in self.made.metrics | found}):
+            cells = []
+            for action in traffic.ACTIONS:
+                counted, known = found[campaign, action], self.made.metrics[campaign, action]
+                colour = "green" if counted == known else "bold red"
+                cells.append(f"[{colour}]{counted:,}[/{colour}] / {known:,}")
+            table.add_row(campaign, *cells)
+        self.console.print(table)
+        agree = found == +self.made.metrics
+        self.console.print(
+            "[green]every counter equals the sender's own count[/green]"
+            if agree
+            else "[bold red]counters differ from the sender's own count[/bold red]"
+        )
+        return agree
+
+    async def _compare_letters(self, connection: Connection) -> bool:
+        resolved = await letters.count(connection, Filter(status="resolved"))
+        discarded = await letters.count(connection, Filter(status="discarded"))
+        return (resolved, discarded) == (self.made.forgotten, self.made.poison)
+
+    def _agrees(self, result: Audit) -> bool:
+        return (
+            result.unaccounted == 0
+            and result.balance.accepted == self.sender.accepted == self.made.distinct
+            and result.balance.applied + result.balance.ignored == self.made.distinct - self.made.poison
+            and self.sender.answers[401] == self.made.forged
+        )
+
+    def _next(self) -> None:
+        self.console.print(
+            "\n[bold]Where to look next[/bold]\n"
+            "  make up                       the same, staying up: send your own events with curl\n"
+            "  tidegate demo --stay          this demo, left running with its console\n"
+            "  README.md                     connect a provider, write a handler\n"
+            "  docs/architecture.md          the way of one event through the folders"
+        )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {text}")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("          {task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    )
+
+
+def _advance(progress: Progress, bar: TaskID) -> Callable[[Post], None]:
+    return lambda _post: progress.advance(bar)
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    asking = AsyncRetrying(
+        retry=retry_if_result(lambda true: not true), wait=wait_fixed(0.05), stop=stop_after_delay(LIMIT_SECONDS)
+    )
+    try:
+        await asking(condition)
+    except RetryError:
+        raise TidegateError(f"waited {LIMIT_SECONDS:.0f} s for {what}: see the logs in {FOLDER}/") from None

@@ -1,0 +1,91 @@
+"""`tidegate doctor`"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+import click
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.table import Table
+
+from tidegate.cli.context import Context, opened_postgres, opened_stream
+from tidegate.settings import Settings
+from tidegate.stream import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: what it is set to, and what to do when that breaks the promise (empty when it does not)."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(context: Context, as_json: bool) -> None:
+    """Read what the servers are really set to and say which promise holds. Exit 1 when one does not."""
+    findings = context.run(_examine(context.settings()))
+    wrong = [finding for finding in findings if finding.remedy]
+    if as_json:
+        click.echo(json.dumps({"healthy": not wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        for name in ("", "what", "found", "do this"):
+            table.add_column(name)
+        for finding in findings:
+            mark = "[red]x[/red]" if finding.remedy else "[green]ok[/green]"
+            table.add_row(mark, finding.what, finding.found, finding.remedy)
+        console = Console()
+        console.print(table)
+        console.print(
+            "[bold red]a 202 is not durable as it should be[/bold red]"
+            if wrong
+            else "[bold green]a 202 means: on disk in Redis[/bold green]"
+        )
+    sys.exit(1 if wrong else 0)
+
+
+async def _examine(settings: Settings) -> list[Finding]:
+    async with opened_stream(settings) as stream:
+        findings = await _redis(stream)
+    async with opened_postgres(settings, "tidegate doctor") as connection:
+        for name, good, remedy in (
+            ("server_version", None, ""),
+            ("fsync", "on", "set fsync = on: a crash of the machine may lose what was applied"),
+            ("full_page_writes", "on", "set full_page_writes = on: a crash of the machine may corrupt the database"),
+        ):
+            cursor = await connection.execute("SELECT current_setting(%s)", [name])
+            row = await cursor.fetchone()
+            value = str(row[0]) if row else "?"
+            findings.append(Finding(f"postgres {name}", value, "" if good in (None, value) else remedy))
+        cursor = await connection.execute("SELECT current_setting('synchronous_commit')")
+        row = await cursor.fetchone()
+        commit = str(row[0]) if row else "?"
+        remedy = "set synchronous_commit = on: a crash may lose the last commits, which are settled already"
+        findings.append(Finding("postgres synchronous_commit", commit, remedy if commit == "off" else ""))
+    findings.append(Finding("sources", ", ".join(sorted(settings.sources)) or "none"))
+    return findings
+
+
+async def _redis(stream: Stream) -> list[Finding]:
+    info = await stream.client.info("server")
+    findings = [Finding("redis version", str(info["redis_version"]))]
+    try:
+        config = await stream.client.config_get("append*", "maxmemory-policy")
+    except RedisError as error:
+        hint = "ask whoever runs it whether appendonly, appendfsync always and noeviction are set"
+        return [*findings, Finding("redis configuration", f"not readable: {error}", hint)]
+    for name, good, remedy in (
+        ("appendonly", "yes", "CONFIG SET appendonly yes: without it a restart of Redis loses what waits"),
+        ("appendfsync", "always", "CONFIG SET appendfsync always: without it a crash loses up to a second of 202s"),
+        ("maxmemory-policy", "noeviction", "CONFIG SET maxmemory-policy noeviction: any other may delete a stream"),
+    ):
+        value = str(config.get(name, "?"))
+        findings.append(Finding(f"redis {name}", value, "" if value == good else remedy))
+    return findings
