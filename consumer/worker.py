@@ -231,6 +231,9 @@ class Worker:
         error = state.outcome.exception() if state.outcome else None
         if error is None:
             return
+        if str(getattr(error, "sqlstate", None) or "").startswith(("40", "55P03")):
+            log.info("transaction repeated", error=str(error).partition("\n")[0])
+            return  # two transactions met: Postgres is well
         if classify(error) is Kind.SYSTEMIC:
             log.error(
                 "Postgres refuses our statements: schema or rights are wrong; nothing is lost",

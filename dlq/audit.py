@@ -1,4 +1,4 @@
-"""Reading both sides of the ledger."""
+"""The ledger's verdict, read from both sides."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dlq import letters
 from tidegate import ledger
 from tidegate.ledger import Audit
 from tidegate.postgres import Connection
-from tidegate.stream import Stream
+from tidegate.stream import ShardState, Stream
+
+
+async def shards(stream: Stream) -> list[ShardState]:
+    """Return a look at every shard, each consistent in itself."""
+    return [await stream.audit(shard) for shard in range(len(stream.keys))]
 
 
 async def take(stream: Stream, connection: Connection) -> Audit:
-    """Read the streams, then Postgres in one snapshot, then the streams again; return the verdict."""
-    before = [await stream.audit(shard) for shard in range(len(stream.keys))]
+    """Read both sides: the streams, then Postgres in one snapshot, then the streams again."""
+    before = await shards(stream)
     stored = await letters.stored(connection)
-    after = [await stream.audit(shard) for shard in range(len(stream.keys))]
-    return ledger.judge(before, stored, after)
+    return ledger.judge(before, stored, await shards(stream))

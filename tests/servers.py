@@ -84,11 +84,13 @@ def choose() -> Choice:
         raise UsageError(f"TIDEGATE_TEST_SERVERS is {wanted!r}: give one of auto, {', '.join(get_args(Kind))}")
     redis_url = os.environ.get("TIDEGATE_TEST_REDIS_URL")
     postgres_url = os.environ.get("TIDEGATE_TEST_POSTGRES_URL")
-    if wanted != "auto":
+    if wanted in ("embedded", "installed"):
         return Choice(cast(Kind, wanted), redis_url, postgres_url)
     if redis_url and postgres_url:
         return Choice("embedded", redis_url, postgres_url)
     because = containers.obstacle()
+    if because and wanted == "testcontainers":
+        raise UsageError(f"TIDEGATE_TEST_SERVERS is 'testcontainers', but {because}")
     return Choice("embedded" if because else "testcontainers", redis_url, postgres_url, because)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate import jsontext
@@ -25,6 +25,7 @@ def _write(value: Any, style: dict[str, Any]) -> bytes:
     return json.dumps(value, **style).encode("utf-8", "replace")
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(values, max_size=5), styles)
 def test_elements_keep_their_bytes(items: list[Any], style: dict[str, Any]) -> None:
     raw = _write(items, style)
@@ -38,6 +39,7 @@ def test_elements_keep_their_bytes(items: list[Any], style: dict[str, Any]) -> N
     assert rest.strip(b"] \t\n") in (b"", b"[")
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=200) | st.text(alphabet='[]{}",:\\u0 1e-+.tnNaI\n', max_size=40).map(str.encode))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     for read in (jsontext.loads, jsontext.elements, lambda body: jsontext.cut(body, "a")):
@@ -116,6 +118,7 @@ def test_a_member_is_cut_out_and_nothing_else(raw: bytes, values: list[Any], res
     assert found.others == jsontext.loads(rest)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.dictionaries(st.text(max_size=5) | st.just("s"), values, max_size=5), styles)
 def test_cutting_the_quick_way_and_the_thorough_way_agree(value: dict[str, Any], style: dict[str, Any]) -> None:
     raw = _write(value, style)
@@ -141,11 +144,12 @@ def test_what_is_no_object_is_not_cut(raw: bytes) -> None:
         jsontext.cut(raw, "s")
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_storable_text_has_neither_nul_nor_lone_surrogate(text: str) -> None:
     stored = jsontext.storable(text)
     assert jsontext.is_storable(stored)
-    assert stored.encode()
+    stored.encode()
     if jsontext.is_storable(text):
         assert stored == text
 

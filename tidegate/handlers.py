@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -104,20 +104,28 @@ def release(parent: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pattern:
+    source: re.Pattern[str]
+    event_type: re.Pattern[str]
+
+    def matches(self, source: str, provider: str, event_type: str) -> bool:
+        return self.event_type.match(event_type) is not None and (
+            self.source.match(source) is not None or self.source.match(provider) is not None
+        )
+
+
+@dataclass(eq=False, slots=True)
 class Registered:
     """One handler and what it wants. Exactly one of ``single`` and ``batch`` is set."""
 
     name: str
-    wants_source: re.Pattern[str]
-    wants_type: re.Pattern[str]
     single: EventHandler | None = None
     batch: BatchHandler | None = None
+    patterns: list[_Pattern] = field(default_factory=list)
 
     def wants(self, source: str, provider: str, event_type: str) -> bool:
         """Tell whether an event of this source (or provider) and type is this handler's."""
-        return self.wants_type.match(event_type) is not None and (
-            self.wants_source.match(source) is not None or self.wants_source.match(provider) is not None
-        )
+        return any(pattern.matches(source, provider, event_type) for pattern in self.patterns)
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
@@ -125,7 +133,10 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 class Handlers:
-    """The handlers of one application, run in the order they were registered."""
+    """The handlers of one application, run in the order they were registered.
+
+    A function registered for several sources or types is one handler: a batch of it holds the events of all of them.
+    """
 
     def __init__(self) -> None:
         self._registered: list[Registered] = []
@@ -184,17 +195,16 @@ class Handlers:
 
     def _add(self, function: Callable[..., Awaitable[Any]], source: str, event_type: str, *, batch: bool) -> None:
         self._check(function, 2)
-        name = f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
-        self._registered.append(
-            Registered(
-                name,
-                _glob(source),
-                _glob(event_type),
-                single=None if batch else function,
-                batch=function if batch else None,
-            )
-        )
+        pattern = _Pattern(_glob(source), _glob(event_type))
         self._matches.clear()
+        for handler in self._registered:
+            if function is (handler.batch if batch else handler.single):
+                handler.patterns.append(pattern)
+                return
+        name = f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
+        made = Registered(name, batch=function) if batch else Registered(name, single=function)
+        made.patterns.append(pattern)
+        self._registered.append(made)
 
     @staticmethod
     def _check(function: object, parameters: int) -> None:

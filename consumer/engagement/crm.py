@@ -7,18 +7,10 @@ from typing import Any
 
 from consumer.engagement import tables
 from tidegate.event import Event
-from tidegate.handlers import Batch, Handlers, Transaction, release
+from tidegate.handlers import Batch, Transaction, release
 
 PROVIDER = "standard-webhooks"
-_STATUS = {"enrollment.paused": "paused", "enrollment.completed": "completed"}
-
-
-def register(handlers: Handlers) -> None:
-    """Register them, campaigns first."""
-    handlers.batch(PROVIDER, "campaign.created")(campaigns)
-    handlers.batch(PROVIDER, "enrollment.created")(enrollments)
-    for event_type in _STATUS:
-        handlers.batch(PROVIDER, event_type)(statuses)
+STATUS = {"enrollment.paused": "paused", "enrollment.completed": "completed"}
 
 
 async def campaigns(batch: Batch, tx: Transaction) -> None:
@@ -80,7 +72,7 @@ async def statuses(batch: Batch, tx: Transaction) -> None:
     rows: dict[str, tuple[str, str, datetime]] = {}
     for event, enrollment_id in wanted:  # oldest first: the newest of several for one enrollment stays
         if enrollment_id in there:
-            rows[enrollment_id] = (enrollment_id, _STATUS[event.event_type], event.occurred_at)
+            rows[enrollment_id] = (enrollment_id, STATUS[event.event_type], event.occurred_at)
         else:
             batch.retry(event, waiting_for=tables.enrollment(enrollment_id))
     if rows:

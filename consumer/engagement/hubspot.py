@@ -1,82 +1,53 @@
-"""HubSpot tells of e-mail engagement in two ways, for it has no e-mail webhook of its own: changes of contact properties
-(signed v1 or v3, in arrays), and workflow webhooks with a body the customer made up (signed v2). Settings map both.
+"""HubSpot tells of e-mail engagement in two ways, having no e-mail webhook of its own: changes of contact properties (signed
+v1 or v3, in arrays), and workflow webhooks with a body the customer made up (signed v2). Settings map both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-from functools import partial
 from typing import Any
 
-from consumer.engagement import tables
+from consumer.engagement.actions import ByContact, ById, Reading
 from tidegate.event import Event
-from tidegate.handlers import Batch, Handlers, Transaction
+from tidegate.handlers import Reject
 from tidegate.settings import HubSpotMapping
 
-Reading = tuple[str, str | None, str | None]
-"""Action, contact id, our own enrollment id; the latter two None where the event names none."""
 
+class Reader:
+    """Reads both ways as ``mapping`` says."""
 
-def register(handlers: Handlers, mapping: HubSpotMapping) -> None:
-    """Register one handler for each way."""
-    handlers.batch("hubspot", "*.propertyChange")(_handler(partial(_property, mapping)))
-    handlers.batch("hubspot", "workflow*")(_handler(partial(_workflow, mapping)))
+    def __init__(self, mapping: HubSpotMapping) -> None:
+        self._mapping = mapping
 
+    def __call__(self, event: Event) -> Reading | None:
+        """Return the action; None for a change or workflow that is not mapped."""
+        if event.event_type.startswith("workflow"):
+            return self._workflow(event)
+        return self._property(event)
 
-def _handler(read: Callable[[Event], Reading | None]) -> Any:
-    async def count(batch: Batch, tx: Transaction) -> None:
-        wanted: list[tuple[Event, Reading]] = []
-        for event in batch:
-            reading = read(event)
-            if reading is None:
-                batch.ignore(event)
-            elif reading[1] is None and reading[2] is None:
-                batch.reject(event, "names neither a contact nor an enrollment")
-            else:
-                wanted.append((event, reading))
-        await _count(batch, tx, wanted)
+    def _property(self, event: Event) -> Reading | None:
+        data = event.data if isinstance(event.data, dict) else {}
+        action = self._mapping.properties.get(str(data.get("propertyName")))
+        is_contact = event.event_type == "contact.propertyChange" or data.get("objectTypeId") == "0-1"
+        if action is None or not is_contact or data.get("propertyValue") in (None, "", "false"):
+            return None  # not engagement, not a contact, or a value that was cleared: nothing happened to an e-mail
+        contact = _text(data.get("objectId"))
+        if contact is None:
+            raise Reject("objectId is missing")
+        return Reading(action, ByContact(contact))
 
-    return count
-
-
-async def _count(batch: Batch, tx: Transaction, wanted: list[tuple[Event, Reading]]) -> None:
-    named = sorted({enrollment for _, (_, _, enrollment) in wanted if enrollment})
-    contacts: set[tuple[str, datetime]] = {
-        (contact, event.occurred_at) for event, (_, contact, enrollment) in wanted if contact and not enrollment
-    }
-    by_id = await tables.existing_enrollments(tx, named) if named else {}
-    by_contact = await tables.by_hubspot(tx, sorted(contacts)) if contacts else {}
-    actions: list[tables.Action] = []
-    for event, (action, contact, enrollment_id) in wanted:
-        if enrollment_id:
-            enrollment, parent = by_id.get(enrollment_id), tables.enrollment(enrollment_id)
-        else:
-            enrollment = by_contact.get((contact or "", event.occurred_at))
-            parent = tables.hubspot_enrollment(contact or "")
-        if enrollment is None:
-            batch.retry(event, waiting_for=parent)
-        else:
-            actions.append(tables.Action(enrollment, action, event.occurred_at))
-    if actions:
-        await tables.record(tx, actions)
-
-
-def _property(mapping: HubSpotMapping, event: Event) -> Reading | None:
-    data = event.data if isinstance(event.data, dict) else {}
-    action = mapping.properties.get(str(data.get("propertyName")))
-    is_contact = event.event_type == "contact.propertyChange" or data.get("objectTypeId") == "0-1"
-    if action is None or not is_contact or data.get("propertyValue") in (None, "", "false"):
-        return None  # not engagement, not a contact, or a value that was cleared: nothing happened to an e-mail
-    return action, _text(data.get("objectId")), None
-
-
-def _workflow(mapping: HubSpotMapping, event: Event) -> Reading | None:
-    action = mapping.workflow.get(event.event_type.partition(".")[2])
-    if action is None:
-        return None
-    contact = _text(_at(event.data, mapping.workflow_contact))
-    return action, contact, _text(_at(event.data, mapping.workflow_enrollment))
+    def _workflow(self, event: Event) -> Reading | None:
+        action = self._mapping.workflow.get(event.event_type.partition(".")[2])
+        if action is None:
+            return None
+        enrollment = _text(_at(event.data, self._mapping.workflow_enrollment))
+        if enrollment is not None:
+            return Reading(action, ById(enrollment))
+        contact = _text(_at(event.data, self._mapping.workflow_contact))
+        if contact is None:
+            raise Reject(
+                f"neither {self._mapping.workflow_contact} nor {self._mapping.workflow_enrollment} is in the body"
+            )
+        return Reading(action, ByContact(contact))
 
 
 def _at(value: Any, path: str) -> Any:

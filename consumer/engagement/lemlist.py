@@ -1,4 +1,4 @@
-"""Lemlist's e-mail activities count for the enrollment their campaign and lead name.
+"""Lemlist's e-mail activities belong to the enrollment their campaign and lead name.
 
 Only the `emails*` family: the group events (`hooked`, `warmed`, ...) restate the same activities, and counting both
 doubles. Source: Lemlist's webhook documentation, list of activity types.
@@ -6,9 +6,9 @@ doubles. Source: Lemlist's webhook documentation, list of activity types.
 
 from __future__ import annotations
 
-from consumer.engagement import tables
+from consumer.engagement.actions import ByLemlist, Reading
 from tidegate.event import Event
-from tidegate.handlers import Batch, Handlers, Transaction
+from tidegate.handlers import Reject
 
 ACTIONS = {
     "emailsSent": "sent",
@@ -22,32 +22,16 @@ ACTIONS = {
 }
 
 
-def register(handlers: Handlers) -> None:
-    """Register the handler."""
-    handlers.batch("lemlist", "emails*")(emails)
+def read(event: Event) -> Reading | None:
+    """Return the action, or None for an activity that is none of ours.
 
-
-async def emails(batch: Batch, tx: Transaction) -> None:
-    """Count e-mail activities; those whose enrollment is not there yet wait for it."""
-    wanted: list[tuple[Event, str, tuple[str, str]]] = []
-    for event in batch:
-        action = ACTIONS.get(event.event_type)
-        data = event.data if isinstance(event.data, dict) else {}
-        campaign, lead = data.get("campaignId"), data.get("leadId")
-        if action is None or not campaign:
-            # Without a campaign there is no enrollment to wait for: an unsubscription outside any campaign, say.
-            batch.ignore(event)
-        elif not isinstance(campaign, str) or not isinstance(lead, str) or not lead:
-            batch.reject(event, "campaignId or leadId is missing or not text")
-        else:
-            wanted.append((event, action, (campaign, lead)))
-    found = await tables.by_lemlist(tx, sorted({pair for _, _, pair in wanted})) if wanted else {}
-    actions: list[tables.Action] = []
-    for event, action, pair in wanted:
-        enrollment = found.get(pair)
-        if enrollment is None:
-            batch.retry(event, waiting_for=tables.lemlist_enrollment(*pair))
-        else:
-            actions.append(tables.Action(enrollment, action, event.occurred_at))
-    if actions:
-        await tables.record(tx, actions)
+    Without a campaign there is no enrollment to wait for: an unsubscription outside any campaign, say.
+    """
+    action = ACTIONS.get(event.event_type)
+    data = event.data if isinstance(event.data, dict) else {}
+    campaign, lead = data.get("campaignId"), data.get("leadId")
+    if action is None or not campaign:
+        return None
+    if not isinstance(campaign, str) or not isinstance(lead, str) or not lead:
+        raise Reject("campaignId or leadId is missing or not text")
+    return Reading(action, ByLemlist(campaign, lead))

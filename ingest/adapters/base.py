@@ -110,7 +110,10 @@ class Adapter(Protocol):
     def sign(
         self, body: bytes, *, url: str, now_seconds: float, message_id: str
     ) -> tuple[list[tuple[str, str]], bytes]:
-        """Return the (headers, body) this provider would send for ``body`` with the first configured secret."""
+        """Return the (headers, body) this provider would send for ``body`` with the first configured secret.
+
+        Raises UsageError where the provider could not send it: a body it never sends, or no secret that signs.
+        """
 
 
 def content_id(payload: bytes) -> str:

@@ -242,9 +242,7 @@ def _arrays(items: Sequence[bytes], chance: random.Random) -> list[Post]:
     return posts
 
 
-def _add_poison(
-    number: int, enrollment: _Enrollment, lemlist: list[Post], hubspot: list[bytes], at: datetime
-) -> None:
+def _add_poison(number: int, enrollment: _Enrollment, lemlist: list[Post], hubspot: list[bytes], at: datetime) -> None:
     """Add one event that cannot be applied: text that jsonb refuses, or an element of an array without its id."""
     if number % 2:
         item = json.loads(_property(90_000_000 + number, enrollment, "opened", at))

@@ -185,7 +185,7 @@ class Server(ABC):
 
 def start_together(*servers: Server) -> None:
     """Start several at once. If one fails the others are stopped, and its error is raised."""
-    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+    with ThreadPoolExecutor(max_workers=len(servers) or 1) as pool:
         starts = [pool.submit(server.start) for server in servers]
     errors = [error for start in starts if (error := start.exception())]
     if errors:

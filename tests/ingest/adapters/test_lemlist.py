@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.adapters.base import Parsed, RefusedError
@@ -129,12 +129,13 @@ def test_an_escaped_copy_of_the_secret_is_masked_too() -> None:
     assert found.payload == b'{"_id":"a","deep":{"***":["***",1.0]}}'
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(json_values(["secret", "a", "b"]), st.booleans())
 def test_no_copy_of_the_secret_is_ever_stored(value: object, ascii_only: bool) -> None:
     text = json.dumps({"_id": "a", "held": value, "copy": [SECRET, {SECRET: SECRET}], "secret": SECRET})
     if not ascii_only:
-        text = text.replace("_", "\\u005f")
-    found = split_one(text.replace('"\\u005fid"', '"_id"').encode())
+        text = text.replace("_", "\\u005f").replace('"\\u005fid"', '"_id"')
+    found = split_one(text.replace("Infinity", "0").replace("NaN", "0").encode())
     assert SECRET not in json.dumps(json.loads(found.payload))
     assert json.loads(found.payload)["copy"] == ["***", {"***": "***"}]
 
@@ -230,6 +231,7 @@ def test_what_lemlist_would_not_send_is_not_signed(body: bytes) -> None:
         signed(adapter, body)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.binary(max_size=60)
     | json_values(["_id", "type", "createdAt", "leadId", "campaignId", "secret"]).map(
