@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 BYTES_MAX = 16_384
 """Three times what a hundred ids take."""
@@ -14,10 +14,13 @@ BYTES_MAX = 16_384
 async def read(request: Request) -> bytes:
     """Return the body; raise 413 as soon as it is longer than BYTES_MAX, whatever Content-Length said."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BYTES_MAX:
-            raise HTTPException(413, f"The body is longer than {BYTES_MAX:,} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BYTES_MAX:
+                raise HTTPException(413, f"The body is longer than {BYTES_MAX:,} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "The body ended too early") from None
     return body
 
 

@@ -51,6 +51,11 @@ class Process:
     def alive(self) -> bool:
         return self._process.alive
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives."""
+        return self._process.exit_code
+
     def wait_ready(self) -> None:
         """Return when it answers; raise UnreachableError with the end of its log when it does not."""
         deadline = time.monotonic() + START_SECONDS
@@ -85,11 +90,13 @@ class Stack:
         workers: int = 2,
         python: list[str],
         gate_port: int = 0,
-        console_port: int = 0,
+        console_port: int | None = 0,
     ) -> None:
-        """``settings_text`` makes tidegate.toml from the gate's URL; ports 0 mean any free one."""
+        """``settings_text`` makes tidegate.toml from the gate's URL; port 0 is any free one, None starts no console."""
         self.folder = folder.absolute()
         self.admin_token = secrets.token_urlsafe(24)
+        self.gate_url = ""
+        self.console_url = ""
         self.workers: list[Process] = []
         self._settings_text = settings_text
         self._redis_url = redis_url
@@ -126,9 +133,8 @@ class Stack:
     def _start(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._start_servers()
-        gate_port, console_port = _free_port(self._gate_port), _free_port(self._console_port)
+        gate_port = _free_port(self._gate_port)
         self.gate_url = f"http://127.0.0.1:{gate_port}"
-        self.console_url = f"http://127.0.0.1:{console_port}"
         self._write("redis_url", self._redis_url or "")
         self._write("postgres_url", self._postgres_url or "")
         self._write("admin_token", self.admin_token)
@@ -137,10 +143,13 @@ class Stack:
         self.gate = self._process("gate", "ingest", "--host", "127.0.0.1", "--port", str(gate_port), port=gate_port)
         for _ in range(self._workers):
             self.add_worker()
-        self.console = self._process(
-            "console", "console", "--host", "127.0.0.1", "--port", str(console_port), port=console_port
-        )
-        for process in (self.gate, *self.workers, self.console):
+        processes = [self.gate, *self.workers]
+        if self._console_port is not None:
+            console_port = _free_port(self._console_port)
+            self.console_url = f"http://127.0.0.1:{console_port}"
+            words = ("console", "--host", "127.0.0.1", "--port", str(console_port))
+            processes.append(self._process("console", *words, port=console_port))
+        for process in processes:
             process.wait_ready()
 
     def _start_servers(self) -> None:
