@@ -57,7 +57,7 @@ class WorkflowFields:
     ``key`` is the path of the contact's id.
     """
 
-    id: str = "id"
+    id: str = "eventId"
     type: str = "event"
     occurred_at: str = "occurredAt"
     key: str = "contactId"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
 import sys
 import time
@@ -56,7 +57,7 @@ def command(context: Context, source: str, file: BinaryIO | None, url: str | Non
 async def _post(url: str, headers: list[tuple[str, str]], body: bytes) -> tuple[int, str]:
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
-            async with session.post(url, data=body, headers=headers) as answer:
+            async with session.post(url, data=io.BytesIO(body), headers=headers) as answer:
                 return answer.status, await answer.text()
     except aiohttp.InvalidURL:
         raise UsageError(f"{url!r} is not a URL") from None

@@ -223,7 +223,7 @@ def _again(item: bytes) -> bytes:
 
 def _workflow(number: int, enrollment: _Enrollment, action: str, when: datetime) -> Post:
     body = {
-        "id": f"wf-{number}",
+        "eventId": f"wf-{number}",
         "event": action,
         "occurredAt": _ms(when),
         "contactId": enrollment.contact,

@@ -352,7 +352,7 @@ def test_a_body_that_is_neither_array_nor_object_is_refused(body: bytes) -> None
 
 
 def test_a_workflow_body_is_one_event() -> None:
-    body = b'{"id": "wf-1", "event": "opened", "occurredAt": 1784534400000, "contactId": 123 }'
+    body = b'{"eventId": "wf-1", "event": "opened", "occurredAt": 1784534400000, "contactId": 123 }'
     assert adapter.split(request(body)) == [
         Parsed("wf-1", "workflow.opened", 1_784_534_400_000, "contact:123", body),
     ]

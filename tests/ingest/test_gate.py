@@ -1,0 +1,333 @@
+"""What a provider is answered, and what is on the stream when it is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from ingest import service
+from ingest.appender import Appender, NotDurableError, OverloadedError
+from ingest.gate import Gate, Limits, Source
+from tests.fixtures import appendable, event
+from tidegate.serving import listen, server
+from tidegate.settings import Settings
+from tidegate.stream import Stream
+from tidegate.telemetry import health, metrics
+from tidegate.wire import decode
+
+SECRETS = {"crm": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "lemlist": "whk_secret-of-ours", "hubspot": "app-secret"}
+PROVIDERS = {"crm": "standard-webhooks", "lemlist": "lemlist", "hubspot": "hubspot"}
+BODIES = {
+    "crm": b'{"type": "campaign.created", "timestamp": "2026-01-01T00:00:00Z", "data": {"campaign_id": "c-1"}}',
+    "lemlist": b'{"_id": "act_1", "type": "emailsOpened", "campaignId": "cam_1", "leadId": "lea_1"}',
+    "hubspot": b'[{"eventId": 1, "portalId": 2, "objectId": 3, "occurredAt": 1752662400000, '
+    b'"subscriptionType": "contact.creation", "attemptNumber": 0, "subscriptionId": 4}]',
+}
+
+
+@dataclass
+class Running:
+    """A gate on a socket; `post` signs as the provider would."""
+
+    url: str
+    session: aiohttp.ClientSession
+    sources: dict[str, Source]
+    stream: Stream
+    appender: Appender
+
+    async def raw(self, method: str, path: str, **options: Any) -> tuple[int, Any, Any]:
+        async with self.session.request(method, f"{self.url}{path}", **options) as answer:
+            text = await answer.text()
+            return answer.status, answer.headers, json.loads(text) if text.startswith("{") else text
+
+    async def post(self, source: str, body: bytes | None = None, message_id: str = "msg_1") -> tuple[int, Any, Any]:
+        headers, signed = self.sources[source].adapter.sign(
+            body if body is not None else BODIES[source],
+            url=f"{self.url}/webhooks/{source}",
+            now_seconds=time.time(),
+            message_id=message_id,
+        )
+        return await self.raw("POST", f"/webhooks/{source}", data=io.BytesIO(signed), headers=headers)
+
+    async def waiting(self) -> list[Any]:
+        """Return the deliveries on the stream."""
+        found = []
+        for shard, keys in enumerate(self.stream.keys):
+            await self.stream.ensure_group(shard)
+            entries = await self.stream.read(self.stream.client, "test", count=1000, block_ms=None, shards=[shard])
+            found += [decode(entry) for entry in entries]
+            await self.stream.client.xgroup_destroy(keys.events, "workers")
+        return found
+
+
+Start = Callable[..., Awaitable[Running]]
+
+
+@pytest_asyncio.fixture
+async def start(stream: Stream) -> AsyncIterator[Start]:
+    closing: list[Callable[[], Awaitable[object]]] = []
+
+    async def begin(*, backlog_max: int = 0, pending_max: int = 1000, body_bytes_max: int = 2_097_152) -> Running:
+        settings = Settings.model_validate(
+            {"sources": {name: {"provider": PROVIDERS[name], "secrets": [SECRETS[name]]} for name in SECRETS}}
+        )
+        sources = service.sources(settings)
+        metrics.declare_sources(sources)
+        appender = Appender(stream, backlog_max=backlog_max, pending_max=pending_max, events_max=256)
+        gate = Gate(sources, appender, Limits(body_bytes_max, 1000, 7), health.application())
+        listener = listen("127.0.0.1", 0)
+        running = server(gate)
+        task = asyncio.create_task(running.serve(sockets=[listener]))
+        session = aiohttp.ClientSession()
+
+        async def close() -> None:
+            await session.close()
+            running.stop()
+            await task
+
+        closing.append(close)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        return Running(url, session, sources, stream, appender)
+
+    yield begin
+    for close in closing:
+        await close()
+
+
+@pytest_asyncio.fixture
+async def gate(start: Start) -> Running:
+    return await start()
+
+
+@pytest.mark.parametrize("source", ["crm", "lemlist", "hubspot"])
+async def test_a_202_means_the_event_is_on_the_stream(gate: Running, source: str) -> None:
+    status, headers, answer = await gate.post(source)
+    assert (status, headers["Tidegate-Durability"]) == (202, "redis")
+    (delivery,) = await gate.waiting()
+    assert answer == {"accepted": 1, "duplicates": 0, "ids": [str(delivery.event.delivery_id)]}
+    assert (delivery.event.source, delivery.event.provider) == (source, PROVIDERS[source])
+    assert json.loads(delivery.event.payload) == (
+        json.loads(BODIES[source])[0] if source == "hubspot" else json.loads(BODIES[source])
+    )
+
+
+async def test_the_same_event_again_is_answered_202_and_is_not_on_the_stream_twice(gate: Running) -> None:
+    await gate.post("lemlist")
+    status, _, answer = await gate.post("lemlist")
+    assert (status, answer) == (202, {"accepted": 0, "duplicates": 1, "ids": []})
+    assert len(await gate.waiting()) == 1
+
+
+async def test_lemlists_secret_reaches_neither_the_stream_nor_the_headers_kept(gate: Running) -> None:
+    await gate.post("lemlist")
+    (delivery,) = await gate.waiting()
+    assert SECRETS["lemlist"].encode() not in delivery.event.payload
+    await gate.post("crm")
+    kept = [dict(item.event.headers) for item in await gate.waiting()]
+    assert all("webhook-signature" not in headers for headers in kept)
+    assert any(headers.get("webhook-id") == "msg_1" for headers in kept)
+
+
+async def test_an_array_of_100_with_one_bad_element_keeps_the_other_99(gate: Running) -> None:
+    good = json.loads(BODIES["hubspot"])[0]
+    items = [{**good, "eventId": n} for n in range(100)]
+    del items[50]["eventId"]
+    status, _, answer = await gate.post("hubspot", json.dumps(items).encode())
+    assert (status, answer["accepted"]) == (202, 100)
+    waiting = await gate.waiting()
+    assert sum(item.malformed is None for item in waiting) == 99
+    (bad,) = [item for item in waiting if item.malformed]
+    assert json.loads(bad.event.payload) == items[50]
+
+
+async def test_an_empty_array_is_nothing_and_fine(gate: Running) -> None:
+    status, _, answer = await gate.post("hubspot", b"[]")
+    assert (status, answer) == (202, {"accepted": 0, "duplicates": 0, "ids": []})
+
+
+@pytest.mark.parametrize(
+    ("source", "change"),
+    [
+        ("crm", {"webhook-signature": "v1,AAAA"}),
+        ("crm", {"webhook-timestamp": "1"}),
+        ("hubspot", {"X-HubSpot-Signature-v3": "AAAA"}),
+    ],
+)
+async def test_a_wrong_signature_is_401_says_no_more_and_leaves_nothing(
+    gate: Running, source: str, change: dict[str, str]
+) -> None:
+    headers, body = gate.sources[source].adapter.sign(
+        BODIES[source], url=f"{gate.url}/webhooks/{source}", now_seconds=time.time(), message_id="m"
+    )
+    lower = {name.lower(): value for name, value in headers} | {name.lower(): value for name, value in change.items()}
+    status, answered, problem = await gate.raw("POST", f"/webhooks/{source}", data=body, headers=lower)
+    assert (status, answered["content-type"]) == (401, "application/problem+json")
+    assert problem == {
+        "type": "urn:tidegate:problem:unauthorized",
+        "title": "Signature missing, wrong or stale",
+        "status": 401,
+    }
+    assert await gate.waiting() == []
+
+
+async def test_lemlist_without_or_with_a_wrong_secret_is_401(gate: Running) -> None:
+    for body in (b'{"_id": "a"}', b'{"_id": "a", "secret": "wrong"}'):
+        status, _, _ = await gate.raw(
+            "POST", "/webhooks/lemlist", data=body, headers={"content-type": "application/json"}
+        )
+        assert status == 401
+
+
+async def test_what_is_no_event_is_400(gate: Running) -> None:
+    for source, body in (("crm", b"[1]"), ("hubspot", b"not json"), ("lemlist", b'{"type": "emailsOpened"}')):
+        status, headers, problem = await gate.post(source, body)
+        assert (status, headers["content-type"], problem["status"]) == (400, "application/problem+json", 400)
+    assert await gate.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", "/webhooks/nobody", {}, 404),
+        ("POST", "/elsewhere", {}, 404),
+        ("GET", "/webhooks/crm", {}, 405),
+        ("HEAD", "/webhooks/crm", {}, 405),
+        ("PUT", "/webhooks/crm", {}, 405),
+        ("POST", "/webhooks/crm", {"content-type": "text/plain"}, 415),
+        ("POST", "/webhooks/crm", {"content-type": "application/json", "content-encoding": "gzip"}, 415),
+    ],
+)
+async def test_other_requests_are_told_what_is_wrong(
+    gate: Running, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    answered, got, body = await gate.raw(method, path, headers=headers, data=b"{}" if method == "POST" else None)
+    assert answered == status
+    assert got["content-type"] == "application/problem+json"
+    if status == 405:
+        assert got["allow"] == "POST"
+    if method != "HEAD":
+        assert body["status"] == status
+
+
+async def test_a_body_over_the_limit_is_413_whether_announced_or_streamed(start: Start) -> None:
+    gate = await start(body_bytes_max=1000)
+    headers = {"content-type": "application/json"}
+    status, _, _ = await gate.raw("POST", "/webhooks/crm", data=b"x" * 1001, headers=headers)
+    assert status == 413
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 100
+
+    status, _, _ = await gate.raw("POST", "/webhooks/crm", data=chunks(), headers=headers)
+    assert status == 413
+
+
+async def test_a_string_of_1_mib_is_accepted_whole(gate: Running) -> None:
+    body = json.dumps({"_id": "act_big", "type": "emailsOpened", "text": "a" * 1_048_576}).encode()
+    status, _, _ = await gate.post("lemlist", body)
+    assert status == 202
+    (delivery,) = await gate.waiting()
+    assert len(delivery.event.data["text"]) == 1_048_576
+
+
+async def test_a_full_backlog_is_503_with_retry_after_and_takes_nothing(start: Start) -> None:
+    gate = await start(backlog_max=1)
+    assert (await gate.post("crm", message_id="a"))[0] == 202
+    statuses = [await gate.post("crm", message_id=name) for name in ("b", "c", "d", "e")]
+    refused = [answer for answer in statuses if answer[0] == 503]
+    assert len(refused) >= 3  # two shards: the other one may take one
+    assert refused[0][1]["retry-after"] == "7"
+    assert len(await gate.waiting()) == 1 + len(statuses) - len(refused)
+
+
+async def test_requests_that_arrive_during_an_append_share_the_next(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    append = stream.append
+
+    async def counted(shard: int, items: Any, **options: Any) -> list[bool]:
+        sizes.append(len(items))
+        return await append(shard, items, **options)
+
+    monkeypatch.setattr(stream, "append", counted)
+    monkeypatch.setattr(stream, "shard_of", lambda *_: 0)
+    appender = Appender(stream, backlog_max=0, pending_max=1000, events_max=64)
+    results = await asyncio.gather(*(appender.append([appendable(event(str(n)))]) for n in range(100)))
+    assert results == [[True]] * 100
+    assert sizes == [64, 36]
+
+
+async def test_too_much_in_flight_is_refused_and_not_queued(stream: Stream) -> None:
+    appender = Appender(stream, backlog_max=0, pending_max=10, events_max=64)
+    results = await asyncio.gather(
+        *(appender.append([appendable(event(str(n)))]) for n in range(20)), return_exceptions=True
+    )
+    assert sum(isinstance(result, OverloadedError) for result in results) == 10
+    assert await appender.append([appendable(event("later"))]) == [True]
+
+
+async def test_an_append_whose_answer_was_lost_is_repeated_and_is_one_entry(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pitfall 1, the other way round: we repeat knowingly, and the move knows the event."""
+    script = stream._scripts["append"]
+    lost = 0
+
+    async def loses_the_first_answer(keys: Any, args: Any) -> Any:
+        nonlocal lost
+        answer = await script(keys=keys, args=args)
+        if not lost:
+            lost += 1
+            raise ConnectionResetError("cut")
+        return answer
+
+    monkeypatch.setitem(stream._scripts, "append", loses_the_first_answer)
+    appender = Appender(stream, backlog_max=0, pending_max=10, events_max=64)
+    sent = event()
+    await appender.append([appendable(sent)])
+    assert lost == 1
+    state = await stream.audit(stream.shard_of(sent.source, sent.provider_event_id))
+    assert (state.events, state.ledger["accepted", "shop"]) == (1, 1)
+
+
+async def test_redis_away_is_503_and_never_a_false_202(
+    own_redis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pitfall 20."""
+    from tidegate.stream import connect
+
+    redis = own_redis()
+    client = connect(redis.url, timeout_seconds=1)
+    stream = Stream(client, prefix="tg", shards=1, repeat_seconds=0.3)
+    appender = Appender(stream, backlog_max=0, pending_max=10, events_max=64)
+    assert await appender.append([appendable(event("a"))]) == [True]
+    redis.kill()
+    with pytest.raises(NotDurableError):
+        await appender.append([appendable(event("b"))])
+    redis.restart()
+    assert await appender.append([appendable(event("b"))]) == [True]
+    state = await stream.audit(0)
+    assert state.events == 2, "what was answered before the kill is still there"
+    await client.aclose()
+
+
+async def test_health_and_metrics_are_served_beside_the_webhooks(gate: Running) -> None:
+    await gate.post("crm")
+    await gate.raw("POST", "/webhooks/invented-by-a-scanner")
+    assert (await gate.raw("GET", "/livez"))[0] == 200
+    assert (await gate.raw("GET", "/readyz"))[0] == 200
+    _, _, text = await gate.raw("GET", "/metrics")
+    assert 'tidegate_ingest_requests_total{source="crm",status="202"}' in text
+    assert 'source="other",status="404"' in text
+    assert "invented-by-a-scanner" not in text
