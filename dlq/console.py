@@ -123,7 +123,8 @@ class _Console:
             link=link,
             next=query.encode_cursor(end) if end else None,
             select_all=given.get("select") == "all",
-            sources=sorted({stat.source for stat in stats}),
+            filtered=any(value for name, value in filters.items() if name != "status"),
+            sources=sorted({stat.source for stat in stats} | {filters.get("source", "")} - {""}),
             counts={status: sum(stat.count for stat in stats if stat.status == status) for status in STATUSES},
             reasons=REASONS,
             results=_results(request),
@@ -226,9 +227,7 @@ def _page(
         return readable.ago(moment, now)
 
     helpers: dict[str, Callable[[datetime], str]] = {"ago": ago}
-    text = pages.get_template(name).render(
-        path=request.url.path, now=now, version=__version__, **helpers, **values
-    )
+    text = pages.get_template(name).render(path=request.url.path, now=now, version=__version__, **helpers, **values)
     return HTMLResponse(text, status, headers)
 
 

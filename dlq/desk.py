@@ -53,14 +53,18 @@ class Desk:
         self._pool = pool
         self._limiter = AsyncLimiter(CHANGES_PER_SECOND, 1)
 
-    async def page(self, wanted: Filter, *, limit: int, before: Place | None = None) -> tuple[list[Letter], Place | None]:
+    async def page(
+        self, wanted: Filter, *, limit: int, before: Place | None = None
+    ) -> tuple[list[Letter], Place | None]:
         """Return letters newest first, their payloads left out, and where the next page goes on (None: nowhere)."""
         found: list[Letter] = []
         async with self._pool.connection() as connection:
             places = await letters.keys(connection, wanted, limit=limit + 1, before=before)
             ids = [letter_id for _, letter_id in places[:limit]]
             for at in range(0, len(ids), _TOGETHER):
-                found += [replace(letter, payload=b"") for letter in await letters.get(connection, ids[at : at + _TOGETHER])]
+                found += [
+                    replace(letter, payload=b"") for letter in await letters.get(connection, ids[at : at + _TOGETHER])
+                ]
         return found, places[limit - 1] if len(places) > limit else None
 
     async def letter(self, letter_id: UUID) -> Letter | None:
@@ -141,7 +145,5 @@ class Desk:
             unknown=[letter_id for letter_id in rest if letter_id not in known],
             skipped=[letter_id for letter_id in rest if letter_id in known],
         )
-        log.info(
-            f"letters {verb}", count=len(result.changed), unknown=len(result.unknown), skipped=len(result.skipped)
-        )
+        log.info(f"letters {verb}", count=len(result.changed), unknown=len(result.unknown), skipped=len(result.skipped))
         return result

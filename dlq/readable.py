@@ -15,7 +15,7 @@ CHARS_MAX = 100_000
 """More of a payload than this is downloaded, not read."""
 _DEPTH_MAX = 200
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _EMPTY = {"{": "}", "[": "]"}
 
 
@@ -46,21 +46,21 @@ def indent(text: str) -> str:
     Parsing and writing it again would be shorter and would show 1.10 as 1.1, and one of two members of the same name:
     just what whoever reads a dead letter is after.
     """
-    tokens = _TOKEN.findall(text)
+    parts = _PART.findall(text)
     out: list[str] = []
     depth = 0
-    for at, token in enumerate(tokens):
-        if token in _EMPTY:
+    for at, part in enumerate(parts):
+        if part in _EMPTY:
             depth += 1
-            empty = tokens[at + 1] == _EMPTY[token]
-            out.append(token if empty else token + _line(depth))
-        elif token in ("}", "]"):
+            empty = parts[at + 1] == _EMPTY[part]
+            out.append(part if empty else part + _line(depth))
+        elif part in ("}", "]"):
             depth -= 1
-            out.append(token if tokens[at - 1] in _EMPTY else _line(depth) + token)
-        elif token == ",":
+            out.append(part if parts[at - 1] in _EMPTY else _line(depth) + part)
+        elif part == ",":
             out.append("," + _line(depth))
         else:
-            out.append(": " if token == ":" else token)
+            out.append(": " if part == ":" else part)
     return "".join(out)
 
 

@@ -100,9 +100,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         await require(client, redis_url)
         async with await postgres.connect(postgres_url, settings.postgres, "tidegate console") as probe:
             await schema.check(probe)
-        pool = await stack.enter_async_context(
-            postgres.pool(postgres_url, settings.postgres, "tidegate console")
-        )
+        pool = await stack.enter_async_context(postgres.pool(postgres_url, settings.postgres, "tidegate console"))
         ready = _Readiness(client, pool)
         desk = Desk(Stream.of(client, settings.stream), pool)
         console_server = server(application(desk, access, ready))

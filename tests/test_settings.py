@@ -1,0 +1,125 @@
+"""Settings errors are one clear line that says what to do; secrets come from where they are kept and go nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tidegate.errors import UsageError
+from tidegate.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in os.environ:
+        if name.startswith("TIDEGATE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "tidegate.toml"
+    path.write_text(text)
+    return path
+
+
+SOURCE = '[sources.crm]\nprovider = "standard-webhooks"\nsecrets = ["env:CRM_SECRET", "file:{file}", "literal"]\n'
+
+
+def test_secrets_come_from_environment_and_files_and_are_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("from-file\n")
+    monkeypatch.setenv("CRM_SECRET", "from-env")
+    settings = load(write(tmp_path, SOURCE.replace("{file}", str(tmp_path / "secret"))))
+    secrets = settings.sources["crm"].secrets
+    assert [secret.get_secret_value() for secret in secrets] == ["from-env", "from-file", "literal"]
+    assert not {"from-env", "from-file", "literal"} & set(repr(settings).replace("'", " ").split())
+
+
+def test_environment_beats_the_file_and_arguments_beat_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "[ingest]\nport = 1\n[retry]\ndelays_seconds = [1]\n")
+    assert load(path).ingest.port == 1
+    monkeypatch.setenv("TIDEGATE_INGEST__PORT", "2")
+    monkeypatch.setenv("TIDEGATE_RETRY__DELAYS_SECONDS", "[5, 15]")
+    settings = load(path)
+    assert (settings.ingest.port, settings.retry.delays_seconds) == (2, [5, 15])
+    assert load(path, log_level="debug").log_level == "debug"
+
+
+def test_the_file_is_found_by_variable_and_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "[ingest]\nport = 7\n")
+    assert load().ingest.port == 7
+    other = tmp_path / "other.toml"
+    other.write_text("[ingest]\nport = 8\n")
+    monkeypatch.setenv("TIDEGATE_CONFIG", str(other))
+    assert load().ingest.port == 8
+
+
+def test_defaults_are_those_documented() -> None:
+    settings = load()
+    assert settings.retry.delays_seconds == [5, 15, 60, 300, 900, 3600]
+    assert (settings.ingest.port, settings.console.port, settings.consumer.metrics_port) == (8080, 8081, 9464)
+    assert settings.redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[ingest]\nprot = 1\n", "unknown setting 'ingest.prot': did you mean 'ingest.port'?"),
+        ("[inject]\nport = 1\n", "unknown setting 'inject'"),
+        ("[ingest]\nport = 70000\n", "setting 'ingest.port': Input should be less than or equal to 65535"),
+        ("[ingest\n", "is not TOML"),
+        ('[sources.x]\nprovider = "hubspot"\nsecrets = []\n', "setting 'sources.x.secrets'"),
+        (
+            '[sources.x]\nprovider = "hubspot"\nsecrets = ["env:NOT_SET"]\n',
+            "environment variable NOT_SET is not set",
+        ),
+        (
+            '[sources.x]\nprovider = "hubspot"\nsecret = "a"\nsecrets = ["b"]\n',
+            "unknown setting 'sources.x.secret': did you mean 'sources.x.secrets'?",
+        ),
+        ('[sources.x]\nprovider = "hubspot"\nsecrets = ["file:/nowhere"]\n', "secret file /nowhere cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load(write(tmp_path, text))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("TIDEGATE_INGEST__PROT", "did you mean TIDEGATE_INGEST__PORT?"),
+        ("TIDEGATE_REDISURL", "did you mean TIDEGATE_REDIS_URL?"),
+        ("TIDEGATE_XYZZY_PLUGH", "unknown setting TIDEGATE_XYZZY_PLUGH in the environment"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_its_nearest_neighbour(
+    monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(UsageError, match=said.replace("?", r"\?")):
+        load()
+
+
+def test_a_wrong_value_is_not_echoed_it_may_be_a_secret(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        load(write(tmp_path, '[sources.x]\nprovider = "hubspot"\nsecrets = "hunter2"\n'))
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_missing_server_setting_names_the_variable() -> None:
+    with pytest.raises(UsageError, match="TIDEGATE_REDIS_URL"):
+        Settings().require_redis()
+    with pytest.raises(UsageError, match="TIDEGATE_POSTGRES_URL"):
+        Settings().require_postgres()
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        load(tmp_path / "nothing.toml")
