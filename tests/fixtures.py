@@ -26,7 +26,10 @@ from tidegate.ledger import Audit
 from tidegate.postgres import Connection, Pool
 from tidegate.settings import PostgresSettings
 from tidegate.stream import Appendable, Client, Stream, connect
+from tidegate.telemetry import logs
 from tidegate.wire import encode_meta
+
+logs.configure("info", "json")  # as in production; structlog's own default renders rich tracebacks, for seconds
 
 Rows = list[tuple[Any, ...]]
 

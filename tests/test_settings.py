@@ -50,7 +50,9 @@ def test_environment_beats_the_file_and_arguments_beat_both(tmp_path: Path, monk
     assert load(path, log_level="debug").log_level == "debug"
 
 
-def test_the_file_is_found_by_variable_and_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_found_by_variable_and_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "[ingest]\nport = 7\n")
     assert load().ingest.port == 7
     other = tmp_path / "other.toml"
