@@ -62,20 +62,25 @@ format: setup ## let ruff mend what it can
 bench: setup ## how many events a second this machine takes in and applies
 	$(BIN)/python -m tests.bench
 
-# uv reads the registry's file list, so the lock covers every platform and Python that has wheels, not only this one.
+# uv reads the registry's file list, so the locks cover every platform and Python that has wheels, not only this one.
 # editables is what hatchling asks for when it installs the project editable; without build isolation we must bring it.
+# The container image installs from the other two, whose versions are those of requirements.lock: what was tested runs.
 # Pins that still fit are kept; `make lock UPGRADE=--upgrade` takes the newest of everything.
-lock: ## bring requirements.lock into step with pyproject.toml (fetches uv into a throw-away environment)
+lock: ## bring the three requirements*.lock into step with pyproject.toml (fetches uv into a throw-away environment)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	$(PYTHON) -m venv "$$folder/uv"; \
 	"$$folder/uv/bin/pip" install -qq --disable-pip-version-check 'uv>=0.5'; \
-	cp requirements.lock "$$folder/lock"; \
-	echo 'editables>=0.5' | \
-	"$$folder/uv/bin/uv" --quiet pip compile pyproject.toml - --extra dev --extra embedded $(UPGRADE) \
-		--universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --no-emit-index-url --no-emit-find-links -o "$$folder/lock" >/dev/null; \
-	{ grep '^#' requirements.lock; cat "$$folder/lock"; } > "$$folder/requirements.lock"; \
-	cp "$$folder/requirements.lock" requirements.lock
+	compile() { \
+		cp "$$1" "$$folder/pins"; \
+		"$$folder/uv/bin/uv" --quiet pip compile "$${@:2}" \
+			--universal --python-version 3.11 --generate-hashes \
+			--no-annotate --no-header --no-emit-index-url --no-emit-find-links -o "$$folder/pins" >/dev/null; \
+		{ grep '^#' "$$1"; cat "$$folder/pins"; } > "$$folder/lock"; \
+		cp "$$folder/lock" "$$1"; \
+	}; \
+	echo 'editables>=0.5' | compile requirements.lock pyproject.toml - --extra dev --extra embedded $(UPGRADE); \
+	compile requirements-runtime.lock pyproject.toml --constraint requirements.lock --upgrade; \
+	echo 'hatchling' | compile requirements-build.lock - --constraint requirements.lock --upgrade
 
 clean: ## remove .venv, caches and the data of `make up`
 	rm -rf $(VENV) .tidegate dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

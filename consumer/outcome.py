@@ -92,7 +92,7 @@ def malformed(delivery: Delivery, now_ms: int) -> Decided:
 
 def describe(error: BaseException) -> str:
     """Return one line for a person: type and text, storable, without secrets, at most 500 characters."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error)[: 4 * ERROR_CHARS_MAX].split())
     if not isinstance(error, Retry | Reject):
         text = f"{type(error).__name__}: {text}"
     state = getattr(error, "sqlstate", None)

@@ -23,6 +23,7 @@ from dlq.access import SESSION, SESSION_SECONDS, Access, is_same_origin
 from dlq.api import letter_id
 from dlq.desk import IDS_MAX, Changed, Desk
 from dlq.letters import REASONS, STATUSES, Filter
+from dlq.overview import workers
 from dlq.problems import Problem
 from dlq.query import UnacceptableError
 from tidegate import __version__
@@ -101,7 +102,7 @@ class _Console:
             request,
             "overview.html",
             overview=await self._desk.overview(),
-            consumers=await self._desk.consumers(),
+            workers=workers(await self._desk.consumers()),
             live="live" in request.query_params,
         )
 

@@ -22,6 +22,17 @@ class Consumer:
     idle_ms: int
 
 
+def workers(consumers: Iterable[Consumer]) -> list[Consumer]:
+    """Return each worker once, over all shards; ``shard`` is the first of them. Those seen last come first."""
+    found: dict[str, Consumer] = {}
+    for one in consumers:
+        past = found.get(one.name)
+        if past is not None:
+            one = Consumer(past.shard, one.name, past.pending + one.pending, min(past.idle_ms, one.idle_ms))
+        found[one.name] = one
+    return sorted(found.values(), key=lambda worker: (worker.idle_ms, worker.name))
+
+
 @dataclass(frozen=True, slots=True)
 class Overview:
     """The verdict, what waits and since when (ms, None: nothing waits), and the open letters."""

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from dlq.desk import CHANGES_PER_SECOND, TooManyChangesError
 from dlq.query import UnacceptableError
 from tidegate.postgres import Kind, classify
+from tidegate.stream import UNAVAILABLE
 from tidegate.telemetry import logs
 
 log = logs.get(__name__)
@@ -53,9 +54,12 @@ def of(error: Exception) -> Problem | None:
     if isinstance(error, TooManyChangesError):
         return Problem(429, f"More than {CHANGES_PER_SECOND} changes a second", {"Retry-After": "1"})
     if isinstance(error, RedisError):
-        return Problem(503, "Redis does not answer", _LATER)
-    if isinstance(error, psycopg.Error | OSError) and classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC):
+        return Problem(503, "Redis does not answer" if isinstance(error, UNAVAILABLE) else "Redis refuses", _LATER)
+    kind = classify(error) if isinstance(error, psycopg.Error | OSError) else None
+    if kind is Kind.TRANSIENT:
         return Problem(503, "Postgres does not answer" if isinstance(error, psycopg.Error) else "No connection", _LATER)
+    if kind is Kind.SYSTEMIC:
+        return Problem(503, "Postgres refuses", _LATER)
     return None
 
 
