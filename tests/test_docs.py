@@ -52,7 +52,7 @@ def test_settings_load(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def commands() -> list[object]:
-    found = []
+    found: list[object] = []
     for name, text in blocks("sh"):
         for line in text.splitlines():
             words = shlex.split(line, comments=True)

@@ -31,7 +31,7 @@ class Mood:
 
     error: Exception | None = Reject("not today")
 
-    async def __call__(self, item: Event, tx: Any) -> None:
+    async def handle(self, item: Event, tx: Any) -> None:
         if self.error is not None:
             raise self.error
 
@@ -39,7 +39,7 @@ class Mood:
 @pytest.fixture
 def mood(rig: Rig) -> Mood:
     made = Mood()
-    rig.handlers.on("*", "*")(made)
+    rig.handlers.on("*", "*")(made.handle)
     return made
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ async def _audit(settings: Settings) -> Audit:
 def show(result: Audit, console: Console) -> None:
     """Print the two sides, by source, and the verdict."""
     balance = result.balance
-    sources = Table(title="Ledger", title_justify="left", header_style="bold")
+    sources = Table(title="Ledger", title_justify="left", title_style="bold", header_style="bold", box=SIMPLE)
     sources.add_column("source")
     names = [name for name in (*ledger.IN, *ledger.OUT) if name != "foreign" or balance.foreign]
     for name in names:
@@ -47,19 +48,20 @@ def show(result: Audit, console: Console) -> None:
     sources.add_section()
     sources.add_row("all", *(f"{getattr(balance, name):,}" for name in names), style="bold")
     console.print(sources)
-    console.print(
-        f"came in   {balance.came:,}  = {balance.accepted:,} accepted + {balance.replayed:,} replayed"
-        + (f" + {balance.foreign:,} foreign" if balance.foreign else "")
+    sides = Table.grid(padding=(0, 2))
+    sides.add_column()
+    sides.add_column(justify="right")
+    came = f"{balance.accepted:,} accepted + {balance.replayed:,} replayed"
+    sides.add_row("came in", f"{balance.came:,}", came + (f" + {balance.foreign:,} foreign" if balance.foreign else ""))
+    sides.add_row(
+        "found",
+        f"{balance.found:,}",
+        f"{balance.applied:,} applied + {balance.duplicate:,} duplicate + {balance.ignored:,} ignored + {balance.dead:,} dead"
+        f" + {balance.waiting:,} on the stream + {balance.retrying:,} waiting for a retry",
     )
-    console.print(
-        f"found     {balance.found:,}  = {balance.applied:,} applied + {balance.duplicate:,} duplicate"
-        f" + {balance.ignored:,} ignored + {balance.dead:,} dead"
-        f" + {balance.waiting:,} on the stream + {balance.retrying:,} waiting for a retry"
-    )
-    console.print(
-        f"Postgres  {result.stored.events:,} events, {result.stored.deaths:,} deaths"
-        + (f" ({balance.pending:,} in work)" if balance.pending else "")
-    )
+    under_way = f", {balance.pending:,} in work" if balance.pending else ""
+    sides.add_row("Postgres", "", f"{result.stored.events:,} events, {result.stored.deaths:,} deaths{under_way}")
+    console.print(sides)
     if result.missing_events or result.missing_letters:
         console.print(
             f"[red]Postgres differs from the ledger: {-result.missing_events:+,} events, "

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -116,8 +117,8 @@ class _Demo:
         await self.sender.send(made.opening)
         _say(
             self.console,
-            f"Lemlist and HubSpot report: {sum(post.events for post in made.posts):,} events in {len(made.posts):,} "
-            "requests, shuffled, 10 % of them twice, 10 % before their enrollment, some forged, some poisonous",
+            f"Lemlist and HubSpot report {sum(post.events for post in made.posts):,} events in {len(made.posts):,} requests: "
+            "shuffled, 10 % twice, 10 % before their enrollment, some forged, some poisonous",
         )
         half = len(made.posts) // 2
         with _progress(self.console) as progress:
@@ -189,7 +190,7 @@ class _Demo:
         cursor = await connection.execute("SELECT campaign_id, event_type, count FROM campaign_metrics")
         found = Counter({(row[0], row[1]): row[2] for row in await cursor.fetchall()})
         table = Table(
-            title="\nCampaign metrics: Postgres / what the sender knows", title_justify="left", header_style="bold"
+            title="\nCampaign metrics", title_justify="left", title_style="bold", header_style="bold", box=SIMPLE
         )
         table.add_column("campaign")
         for action in traffic.ACTIONS:
@@ -198,13 +199,15 @@ class _Demo:
             cells = []
             for action in traffic.ACTIONS:
                 counted, known = found[campaign, action], self.made.metrics[campaign, action]
-                colour = "green" if counted == known else "bold red"
-                cells.append(f"[{colour}]{counted:,}[/{colour}] / {known:,}")
+                equal = counted == known
+                cells.append(
+                    f"{counted:,} [green]=[/green]" if equal else f"[bold red]{counted:,} not {known:,}[/bold red]"
+                )
             table.add_row(campaign, *cells)
         self.console.print(table)
         agree = found == +self.made.metrics
         self.console.print(
-            "[green]every counter equals the sender's own count[/green]"
+            f"[bold green]every counter equals the sender's own count[/bold green] ({sum(found.values()):,} actions)"
             if agree
             else "[bold red]counters differ from the sender's own count[/bold red]"
         )
@@ -234,7 +237,10 @@ class _Demo:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {text}")
+    """Print a line with its time; what does not fit on it is indented."""
+    line = Table.grid(padding=(0, 2))
+    line.add_row(f"[dim]{time.strftime('%H:%M:%S')}[/dim]", text)
+    console.print(line)
 
 
 def _progress(console: Console) -> Progress:
