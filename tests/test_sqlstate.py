@@ -25,7 +25,7 @@ BY_STATE = {
 
 def all_states() -> list[tuple[str, type[psycopg.Error]]]:
     found = {
-        cls.sqlstate: cls
+        str(cls.sqlstate): cls
         for cls in vars(errors).values()
         if isinstance(cls, type) and issubclass(cls, psycopg.Error) and getattr(cls, "sqlstate", None)
     }

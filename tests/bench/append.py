@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from ingest.appender import Appender
 from tests.fixtures import appendable, event
 from tidegate.stream import Appendable, Client, Stream, connect
 
 REQUESTS_AT_ONCE = 64
-Measure = Callable[[str, str, int], Awaitable[float]]
+Measure = Callable[[str, str, int], Coroutine[Any, Any, float]]
 
 
 async def xadd_a_request(redis_url: str, _postgres_url: str, events: int) -> float:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -24,7 +25,7 @@ from tidegate.wire import decode
 
 CAMPAIGNS, ENROLLMENTS = 20, 2000
 LANES = 2
-Measure = Callable[[str, str, int], Awaitable[float]]
+Measure = Callable[[str, str, int], Coroutine[Any, Any, float]]
 
 
 async def an_event_at_a_time(redis_url: str, postgres_url: str, events: int) -> float:
