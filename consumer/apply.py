@@ -237,7 +237,17 @@ class Applier:
 
     async def _hold(self, connection: Connection, dying: Sequence[Delivery]) -> dict[UUID, Decided]:
         """Take the rows of events about to die; return those another transaction settled first."""
-        held = await events_table.insert(connection, dying, [Outcome.IGNORED] * len(dying), without_payload=True)
+        try:
+            async with connection.transaction():
+                outcomes = [Outcome.IGNORED] * len(dying)
+                held = await events_table.insert(connection, dying, outcomes, without_payload=True)
+        except Exception as error:
+            if classify(error) is not Kind.PERMANENT:
+                raise
+            if len(dying) == 1:
+                return {}  # no transaction can insert this row, so none can have applied the event
+            middle = len(dying) // 2
+            return await self._hold(connection, dying[:middle]) | await self._hold(connection, dying[middle:])
         lost = [item for item in dying if _id(item) not in held]
         mine = [item.event for item in dying if _id(item) in held]
         if mine:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import psycopg
 from redis.exceptions import RedisError
@@ -23,46 +21,19 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from consumer import strangers
 from consumer.apply import Applied, Applier, parents_of
 from consumer.intake import Intake
+from consumer.outage import Outage
 from consumer.outcome import Decided, Outcome
 from dlq.letters import Death
-from tidegate import jsontext
-from tidegate.errors import UnreachableError
-from tidegate.event import Attempt, Delivery, Event
+from tidegate.event import Delivery
 from tidegate.postgres import Kind, Pool, classify
 from tidegate.stream import UNAVAILABLE, Settlement, Stream
 from tidegate.telemetry import logs, metrics
-from tidegate.wire import Entry, Place, WireError, decode, encode_meta
+from tidegate.wire import Entry, Place, encode_meta
 
 log = logs.get(__name__)
-
-_FOREIGN = uuid.UUID("8f0f3c52-6f5f-4a37-9a3c-6d1f0a7b2c11")
-"""Namespace of the delivery ids of entries that bear none: the same entry, read twice, is one letter."""
-
-
-@dataclass(slots=True)
-class Outage:
-    """A server that does not answer: said once when it begins, once when it ends."""
-
-    name: str
-    limit_seconds: float
-    since: float | None = None
-
-    def begin(self, error: BaseException) -> None:
-        """Note a failure; raise UnreachableError once it has lasted longer than the limit."""
-        now = time.monotonic()
-        if self.since is None:
-            self.since = now
-            log.warning(f"{self.name} does not answer; waiting", error=str(error).strip()[:300])
-        elif now - self.since > self.limit_seconds:
-            raise UnreachableError(f"{self.name} has not answered for {self.limit_seconds:.0f} s: {error}") from error
-
-    def end(self) -> None:
-        """Note a success."""
-        if self.since is not None:
-            log.info(f"{self.name} answers again", seconds=round(time.monotonic() - self.since, 1))
-            self.since = None
 
 
 class Worker:
@@ -168,7 +139,7 @@ class Worker:
         settled = False
         started = time.monotonic()
         try:
-            deliveries, foreign = _decode(entries)
+            deliveries, foreign = strangers.read(entries)
             applied = await self._apply(list(deliveries.values()), foreign, entries, deliveries)
             outcomes = await self._settle(entries, deliveries, foreign, applied)
             settled = True
@@ -251,11 +222,11 @@ class Worker:
         by_shard: dict[int, list[Settlement]] = {}
         outcomes: Counter[Outcome] = Counter()
         now_ms = time.time_ns() // 1_000_000
-        strangers = {death.delivery.event.provider_event_id: death for death in foreign}
+        by_name = {death.delivery.event.provider_event_id: death for death in foreign}
         for entry in entries:
             delivery = deliveries.get(entry.place)
             if delivery is None:
-                death = strangers[f"{entry.shard}/{entry.entry_id.decode()}"]
+                death = by_name[strangers.name_of(entry)]
                 settlement = Settlement(entry.entry_id, "foreign", death.delivery.event.source)
                 outcomes[Outcome.DEAD] += 1
                 log.warning("an entry that is no delivery became a letter", entry=entry.entry_id, error=death.error)
@@ -298,45 +269,6 @@ class Worker:
 
 def _worth_repeating(error: BaseException) -> bool:
     return isinstance(error, Exception) and classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
-
-
-def _decode(entries: Sequence[Entry]) -> tuple[dict[Place, Delivery], list[Death]]:
-    """Split entries into deliveries, by place, and letters for what is none."""
-    deliveries: dict[Place, Delivery] = {}
-    foreign: list[Death] = []
-    for entry in entries:
-        try:
-            deliveries[entry.place] = decode(entry)
-        except WireError as error:
-            foreign.append(_stranger(entry, str(error)))
-    return deliveries, foreign
-
-
-def _stranger(entry: Entry, error: str) -> Death:
-    """Return the letter of an entry that another program, or another version of us, put on the stream."""
-    named = dict(zip(entry.fields[::2], entry.fields[1::2], strict=False))
-    payload = b"\n".join(entry.fields) if b"payload" not in named else named[b"payload"]
-    source = jsontext.storable(named.get(b"source", b"").decode("utf-8", "replace"))[:200]
-    at_ms = int(entry.entry_id.split(b"-")[0])
-    name = f"{entry.shard}/{entry.entry_id.decode()}"
-    event = Event(
-        source=source or "unknown",
-        provider="",
-        provider_event_id=name,
-        event_type="",
-        occurred_at_ms=min(at_ms, 253_402_300_799_000),
-        received_at_ms=min(at_ms, 253_402_300_799_000),
-        key="",
-        payload=payload,
-        delivery_id=uuid.uuid5(_FOREIGN, name),
-        headers={
-            jsontext.storable(key.decode("utf-8", "replace")): jsontext.storable(value.decode("utf-8", "replace"))[:500]
-            for key, value in named.items()
-            if key != b"payload"
-        },
-    )
-    delivery = replace(Delivery(event), history=(Attempt(at_ms, "malformed", error),))
-    return Death(delivery, "malformed", jsontext.storable(error), entry.shard)
 
 
 def _settlement(entry: Entry, decided: Decided) -> Settlement:

@@ -20,9 +20,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tidegate import jsontext
 from tidegate.event import Attempt, Delivery, Event
 
 VERSION = b"1"
+TEXT_CHARS_MAX = 500
+"""Of each text that identifies or describes an event; an index row of Postgres holds 2,700 bytes."""
+_YEAR_10000_MS = 253_402_300_800_000
+_INT4 = 2**31
 FIELDS = (b"v", b"source", b"id", b"meta", b"payload")
 
 
@@ -98,10 +103,33 @@ def parse(source: bytes, provider_event_id: bytes, meta: bytes, payload: bytes) 
             key=str(held.get("key", "")),
             payload=payload,
             delivery_id=UUID(held["delivery"]),
-            headers=held.get("headers") or {},
+            headers=dict(held.get("headers") or {}),
             attempt=int(held.get("attempt", 1)),
         )
         history = tuple(Attempt(int(at), str(reason), str(error)) for at, reason, error in held.get("history", ()))
-        return Delivery(event, history, int(held.get("replay", 0)), held.get("malformed"))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        malformed = held.get("malformed")
+        delivery = Delivery(event, history, int(held.get("replay", 0)), None if malformed is None else str(malformed))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WireError(f"unreadable: {type(error).__name__}: {str(error)[:200]}") from None
+    _check(delivery)
+    return delivery
+
+
+def _check(delivery: Delivery) -> None:
+    """Raise WireError for what no row could hold, not even that of a letter: it would stop its batch for ever."""
+    event = delivery.event
+    for name, text in (
+        ("source", event.source),
+        ("provider", event.provider),
+        ("id", event.provider_event_id),
+        ("type", event.event_type),
+        ("key", event.key),
+    ):
+        if len(text) > TEXT_CHARS_MAX or not jsontext.is_storable(text):
+            raise WireError(f"{name} is longer than {TEXT_CHARS_MAX} characters, or not storable text")
+    if not event.source or not event.provider_event_id:
+        raise WireError("source or id is empty")
+    if not 0 <= event.occurred_at_ms < _YEAR_10000_MS or not 0 <= event.received_at_ms < _YEAR_10000_MS:
+        raise WireError("occurred_ms or received_ms is no time before the year 10000")
+    if not 0 < event.attempt < _INT4 or not 0 <= delivery.replay < _INT4:
+        raise WireError("attempt or replay is out of range")

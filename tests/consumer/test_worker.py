@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from consumer.outcome import Outcome, Schedule
-from tests.fixtures import Rig, event, until
+from tests.fixtures import Rig, appendable, event, until
 from tidegate import Batch, Event, Reject, Retry, release
 from tidegate.event import Delivery
 from tidegate.stream import GROUP, Client
@@ -383,6 +384,46 @@ async def test_entries_of_another_program_become_letters_and_the_stream_goes_on(
         ("unknown", b"hello\n\xff\x00 world", "malformed"),
         ("shop", b"no meta", "malformed"),
     ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": "nul \x00"},
+        {"id": "x" * 3000},
+        {"id": ""},
+        {"source": "y" * 3000},
+        {"meta": {"occurred_ms": 10**18}},
+        {"meta": {"received_ms": -1}},
+        {"meta": {"attempt": 2**40}},
+        {"meta": {"replay": 2**40}},
+        {"meta": {"type": "z" * 10_000}},
+        {"meta": {"key": "\ud800"}},
+        {"meta": {"history": 5}},
+        {"meta": {"headers": 5}},
+    ],
+    ids=str,
+)
+async def test_an_entry_that_no_row_can_hold_is_a_letter_and_does_not_stop_its_batch(
+    rig: Rig, effects: Any, client: Client, changed: dict[str, Any]
+) -> None:
+    rig.handlers.on("shop")(effects)
+    item = appendable(event("bad"))
+    fields: dict[Any, Any] = {"v": "1", "source": "shop", "id": "bad", "payload": item.payload}
+    fields |= {name: value for name, value in changed.items() if name != "meta"}
+    fields["meta"] = json.dumps(json.loads(item.meta) | changed.get("meta", {}))
+    await client.xadd(rig.stream.keys[0].events, fields)
+    await rig.send(*(event(f"e{n}") for n in range(4)))
+    assert await rig.drain() == {A: 4, X: 1}
+    assert await rig.rows("SELECT reason, payload FROM dead_letters") == [("malformed", item.payload)]
+
+
+async def test_an_event_whose_row_a_constraint_of_the_users_refuses_is_a_letter(rig: Rig, effects: Any) -> None:
+    rig.handlers.on("shop")(effects)
+    await rig.rows_none("ALTER TABLE events ADD CHECK (event_type <> 'forbidden')")
+    await rig.send(event("a", event_type="forbidden"), event("b"), event("c", event_type="forbidden"), event("d"))
+    assert await rig.drain() == {A: 2, X: 2}
+    assert await happened(rig) == {"b": 1, "d": 1}
 
 
 async def test_a_lost_read_is_read_again(rig: Rig, effects: Any) -> None:

@@ -181,7 +181,6 @@ class TestHostileLetters:
             assert "\u202e" not in text, path  # turns what follows it around
             assert "\x1b" not in text, path
             assert "{{7*7}}" in text or path == f"/letters/{malformed[0]}", path
-            assert "49" not in re.findall(r"\u202e(\d+)", text), path
         shown = html.unescape(await page(browser, f"/letters/{letter}"))
         assert shown.count("<script>alert(1)</script>") >= 6
         for path in (
@@ -230,8 +229,7 @@ class TestLetters:
         status, where = await send(browser, _chosen("discard", a, c, back=f"{back}&replayed=2"))
         assert (status, where) == (303, f"{back}&discarded=1&skipped=1")
         said = await page(browser, where)
-        assert "1 discarded." in said
-        assert "1 left as they were" in said
+        assert "1 discarded. 1 left as they were" in " ".join(said.split())
         assert await rig.rows("SELECT status FROM dead_letters ORDER BY provider_event_id") == [
             ("resolved",),
             ("resolved",),
