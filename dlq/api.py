@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import asdict
 from datetime import datetime
@@ -20,11 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dlq import body, problems, query
+from dlq import body, plain, problems, query
 from dlq.access import Access
 from dlq.desk import IDS_MAX, Changed, Desk
 from dlq.events import Found
-from dlq.letters import Letter
 from dlq.query import UnacceptableError
 from tidegate import __version__
 
@@ -83,14 +81,14 @@ class _Api:
         wanted = query.read(request.query_params.multi_items())
         found, end = await self._desk.page(wanted.filter(), limit=wanted.limit, before=wanted.cursor)
         return JSONResponse(
-            {"items": [summary(letter) for letter in found], "next": query.encode_cursor(end) if end else None}
+            {"items": [plain.summary(letter) for letter in found], "next": query.encode_cursor(end) if end else None}
         )
 
     async def dead_letter(self, request: Request) -> Response:
         letter = await self._desk.letter(letter_id(request))
         if letter is None:
             raise HTTPException(404, "No such letter")
-        return JSONResponse(whole(letter))
+        return JSONResponse(plain.whole(letter))
 
     async def replay(self, request: Request) -> Response:
         return _changed("replayed", await self._desk.replay(await _ids(request)))
@@ -150,35 +148,6 @@ def _changed(verb: str, result: Changed) -> Response:
             "skipped": [str(skipped) for skipped in result.skipped],
         }
     )
-
-
-def summary(letter: Letter) -> dict[str, Any]:
-    """Return a letter as a list shows it."""
-    return {
-        "id": str(letter.id),
-        "source": letter.source,
-        "provider_event_id": letter.provider_event_id,
-        "event_type": letter.event_type,
-        "reason": letter.reason,
-        "error": letter.error,
-        "status": letter.status,
-        "attempts": letter.attempts,
-        "replay_count": letter.replay_count,
-        "delivery_id": str(letter.delivery_id),
-        "received_at": letter.received_at.isoformat(),
-        "created_at": letter.created_at.isoformat(),
-        "resolved_at": letter.resolved_at.isoformat() if letter.resolved_at else None,
-    }
-
-
-def whole(letter: Letter) -> dict[str, Any]:
-    """Return a letter with its headers, its history and its payload: as text where it is UTF-8, else in base64."""
-    found = summary(letter) | {"headers": letter.headers, "history": letter.history}
-    try:
-        found["payload"] = letter.payload.decode()
-    except UnicodeDecodeError:
-        found["payload_base64"] = base64.b64encode(letter.payload).decode()
-    return found
 
 
 def _found(found: Found) -> dict[str, Any]:

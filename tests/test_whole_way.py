@@ -17,6 +17,7 @@ from tidegate.cli import traffic
 from tidegate.cli.sender import Sender
 from tidegate.cli.sources import DemoSources
 from tidegate.cli.stack import Stack
+from tidegate.cli.traffic import Post
 
 pytestmark = pytest.mark.process
 
@@ -133,3 +134,56 @@ async def test_sigterm_finishes_hands_back_and_exits_0(stack: Stack, rig: Rig) -
         assert not [name for name in names if f"-{leaving.pid}-" in name], "its consumer was not retired"
     rows = await rig.rows("SELECT campaign_id, event_type, count FROM campaign_metrics")
     assert Counter({(row[0], row[1]): row[2] for row in rows}) == made.metrics
+
+
+async def test_hostile_payloads_each_have_an_end_and_never_stop_the_events_beside_them(stack: Stack, rig: Rig) -> None:
+    """Through HTTP to the end: applied, a letter, or a 4xx; and every plain event sent in between is applied."""
+    rig.stream.keys[1:] = []
+
+    def lemlist(name: str, text: bytes) -> Post:
+        body = b'{"_id": "%s", "type": "emailsOpened", "createdAt": "2026-01-01T00:00:00Z", "x": %s}' % (
+            name.encode(),
+            text,
+        )
+        return Post("lemlist", body, name)
+
+    element = {"portalId": 1, "objectId": 2, "occurredAt": 3, "subscriptionType": "contact.creation"}
+    array = [{**element, "eventId": number} for number in range(100)]
+    del array[40]["eventId"]
+    hostile = [
+        (lemlist("nul", rb'"\u0000"'), 202),
+        (lemlist("surrogate", rb'"\ud800"'), 202),
+        (lemlist("mebibyte", b'"' + b"a" * 1_048_576 + b'"'), 202),
+        (lemlist("digits", b"9" * 10_000), 202),
+        (lemlist("deep", b"[" * 200 + b"]" * 200), 202),
+        (Post("crm", b"[" * 100_000 + b"]" * 100_000, "abyss"), 400),
+        (Post("crm", b'{"type": "x", "data": NaN}', "nan"), 400),
+        (lemlist("huge", b'"' + b"a" * 3_000_000 + b'"'), 413),
+        (Post("hubspot", b"[]", "empty"), 202),
+        (Post("hubspot", json.dumps(array).encode(), "array"), 202),
+        (Post("hubspot", b'[{"eventId": "\xff"}]', "latin"), 400),
+        (Post("crm", b"[]", "list"), 400),
+    ]
+    with stack:
+        for number, (post, status) in enumerate(hostile):
+            sender = Sender(stack.gate_url, stack.settings)
+            await sender.send([post])
+            assert sender.answers == {status: 1}, post.message_id
+            await sender.send([lemlist(f"plain-{number}", b"1")])
+            assert sender.answers[202] == 1 + (status == 202)
+
+        async def settled() -> bool:
+            state = await rig.stream.audit(0)
+            return not state.events + state.retry
+
+        await until(settled)
+    stored = {row[0] for row in await rig.rows("SELECT provider_event_id FROM events WHERE source = 'lemlist'")}
+    assert stored == {"mebibyte", "digits", "deep", *(f"plain-{number}" for number in range(len(hostile)))}
+    assert await rig.rows("SELECT count(*) FROM events WHERE source = 'hubspot'") == [(99,)]
+    rows = await rig.rows("SELECT reason, array_agg(provider_event_id ORDER BY 1) FROM dead_letters GROUP BY 1")
+    letters = {str(reason): list(names) for reason, names in rows}
+    assert letters["invalid"] == ["nul", "surrogate"]
+    assert len(letters["malformed"]) == 1
+    assert (await rig.rows("SELECT length((payload ->> 'x')) FROM events WHERE provider_event_id = 'digits'")) == [
+        (10_000,)
+    ]

@@ -123,6 +123,18 @@ async def test_writing_a_letter_twice_writes_one(rig: Rig) -> None:
         assert (await letters.stored(connection)).deaths == 1
 
 
+async def test_a_late_death_of_an_earlier_round_does_not_end_the_round_under_way(rig: Rig, bury: Bury) -> None:
+    """A worker that slept since before the replay must not reopen the letter whose replay is on the stream."""
+    sent = event("a")
+    (letter_id,) = await bury(sent)
+    async with rig.pool.connection() as connection, connection.transaction(force_rollback=True):
+        await letters.begin_replay(connection, [letter_id])
+        for replay, status in ((0, "replaying"), (1, "open"), (1, "open"), (0, "open")):
+            await letters.bury(connection, [Death(Delivery(sent, replay=replay), "rejected", "no", 0)])
+            (letter,) = await letters.get(connection, [letter_id])
+            assert (letter.status, letter.replay_count) == (status, 1)
+
+
 async def test_only_open_letters_are_discarded_and_the_ledger_knows(rig: Rig, bury: Bury) -> None:
     a, b = await bury(event("a"), event("b"))
     async with rig.pool.connection() as connection:

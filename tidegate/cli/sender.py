@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,8 @@ from ingest import adapters
 from ingest.adapters.base import Adapter
 from tidegate.cli.traffic import Post
 from tidegate.settings import Settings
+
+LARGE_BYTES = 1_000_000
 
 
 class BusyError(Exception):
@@ -64,7 +67,8 @@ class Sender:
         headers, body = adapter.sign(post.body, url=url, now_seconds=time.time(), message_id=post.message_id)
         if post.forged:
             headers, body = _forge(headers, body)
-        async with session.post(url, data=body, headers=headers, timeout=aiohttp.ClientTimeout(20)) as answer:
+        data = body if len(body) < LARGE_BYTES else io.BytesIO(body)  # aiohttp sends large bytes in one blocking write
+        async with session.post(url, data=data, headers=headers, timeout=aiohttp.ClientTimeout(20)) as answer:
             if answer.status in (429, 503):
                 raise BusyError(answer.status)
             return answer.status, await answer.json(content_type=None)
