@@ -119,7 +119,7 @@ class Desk:
         # A connection of its own: `replay` commits before it talks to Redis, and inside a transaction it could not.
         async with self._pool.connection() as connection:
             gone = await replaying.replay(self._stream, connection, ids)
-        return await self._changed("replayed", ids, [letter.id for letter in gone])
+        return await self._changed("replayed", ids, gone)
 
     async def discard(self, ids: Sequence[UUID]) -> Changed:
         """Give open letters up. Raises TooManyChangesError."""

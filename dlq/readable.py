@@ -16,7 +16,7 @@ CHARS_MAX = 100_000
 _DEPTH_MAX = 200
 
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
-_EMPTY = {"{": "}", "[": "]"}
+_OPEN, _CLOSE = {"{", "["}, {"}", "]"}
 
 
 def visible(text: str) -> str:
@@ -34,34 +34,39 @@ def payload(raw: bytes) -> tuple[str, int]:
     """Return a payload for reading, JSON indented, and how many characters of it were left out."""
     try:
         jsontext.loads(raw)
-        text = indent(raw.decode())
+        text, left_out = indent(raw.decode())
     except jsontext.NotJsonError:
-        text = raw.decode("utf-8", "backslashreplace")
-    return visible(text[:CHARS_MAX]), max(0, len(text) - CHARS_MAX)
+        text, left_out = raw.decode("utf-8", "backslashreplace"), 0
+    return visible(text[:CHARS_MAX]), left_out + max(0, len(text) - CHARS_MAX)
 
 
-def indent(text: str) -> str:
-    """Return the valid JSON ``text`` laid out over lines, every name, number and escape spelled as it was.
+def indent(text: str) -> tuple[str, int]:
+    """Return the valid JSON ``text`` laid out over lines, and how many characters were left when CHARS_MAX was reached.
 
-    Parsing and writing it again would be shorter and would show 1.10 as 1.1, and one of two members of the same name:
-    just what whoever reads a dead letter is after.
+    Every name, number and escape is spelled as it was. Parsing and writing it again would be shorter and would show
+    1.10 as 1.1, and one of two members of the same name: just what whoever reads a dead letter is after.
     """
-    parts = _PART.findall(text)
     out: list[str] = []
-    depth = 0
-    for at, part in enumerate(parts):
-        if part in _EMPTY:
-            depth += 1
-            empty = parts[at + 1] == _EMPTY[part]
-            out.append(part if empty else part + _line(depth))
-        elif part in ("}", "]"):
+    length = depth = 0
+    opened = False
+    for match in _PART.finditer(text):
+        part = match[0]
+        if length >= CHARS_MAX:
+            return "".join(out), len(text) - match.start()
+        if part in _CLOSE:
             depth -= 1
-            out.append(part if parts[at - 1] in _EMPTY else _line(depth) + part)
+            piece = part if opened else _line(depth) + part
         elif part == ",":
-            out.append("," + _line(depth))
+            piece = part + _line(depth)
+        elif part == ":":
+            piece = ": "
         else:
-            out.append(": " if part == ":" else part)
-    return "".join(out)
+            piece = _line(depth) + part if opened else part
+        opened = part in _OPEN
+        depth += opened
+        out.append(piece)
+        length += len(piece)
+    return "".join(out), 0
 
 
 def _line(depth: int) -> str:

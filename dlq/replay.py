@@ -32,14 +32,14 @@ async def replay(
     *,
     rate: int = 200,
     done: Callable[[int], None] = lambda count: None,
-) -> list[Letter]:
-    """Replay letters that are open (or were left replaying), at most ``rate`` a second; return those that went.
+) -> list[UUID]:
+    """Replay letters that are open (or were left replaying), at most ``rate`` a second; return the ids of those that went.
 
     ``done`` is called with how many of ``ids`` each chunk dealt with. Raises redis-py's or psycopg's error when a server
     goes away; what went before stays, and the rest can be replayed by calling again.
     """
     limiter = AsyncLimiter(max(1, min(rate, CHUNK)), min(rate, CHUNK) / rate)
-    gone: list[Letter] = []
+    gone: list[UUID] = []
     for at in range(0, len(ids), CHUNK):
         chunk = ids[at : at + CHUNK]
         begun = await letters.begin_replay(connection, chunk)
@@ -50,7 +50,7 @@ async def replay(
             by_shard.setdefault(shard, []).append(letter)
         for shard, some in by_shard.items():
             await stream.replay(shard, [_item(letter) for letter in some])
-        gone += begun
+        gone += [letter.id for letter in begun]
         done(len(chunk))
     return gone
 

@@ -80,6 +80,25 @@ async def test_list_show_and_stats_print_text_for_people(dlq: Run, bury: Bury) -
     assert "no letters" in (await dlq("list", "--source", "nobody")).stdout
 
 
+async def test_hostile_letters_reach_a_terminal_tame(dlq: Run, bury: Bury) -> None:
+    evil = "[/x][red]\x1b[2J\u202e"
+    (letter,) = await bury(event(evil, source=evil, event_type=evil, payload=b'{"n":1.10,"n":2}', headers={evil: evil}))
+    for words in (["list"], ["show", letter], ["stats"]):
+        text = (await dlq(*words)).stdout
+        assert "[/x][red]" in text  # no markup of ours, and no MarkupError
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert '"n": 1.10,' in (await dlq("show", letter)).stdout  # as it was spelled, twice as it was
+
+
+async def test_a_list_that_is_piped_is_not_cut(dlq: Run, bury: Bury, given: dict[str, str]) -> None:
+    given["COLUMNS"] = "80"
+    name = "n" * 100
+    (letter,) = await bury(event(name))
+    (line,) = [line for line in (await dlq("list")).stdout.splitlines() if str(letter) in line]
+    assert name in line
+
+
 async def test_show_gives_the_payload_as_it_came(dlq: Run, bury: Bury) -> None:
     a, b = await bury(event("a", payload=b'{"n": 1.10}'), Delivery(event("b", payload=b"\xff"), malformed="no"))
     assert json.loads((await dlq("show", a, "--json")).stdout)["payload"] == '{"n": 1.10}'

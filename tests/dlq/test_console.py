@@ -356,8 +356,12 @@ class TestReadable:
     def test_no_payload_is_too_long_to_show(self) -> None:
         text, left_out = readable.payload(b"x" * (readable.CHARS_MAX + 7))
         assert (len(text), left_out) == (readable.CHARS_MAX, 7)
+        numbers = b"[" + b"1," * readable.CHARS_MAX + b"1]"
+        text, left_out = readable.payload(numbers)
+        assert len(text) == readable.CHARS_MAX
+        assert readable.CHARS_MAX < left_out < len(numbers)
         deep = b"[" * 900 + b"]" * 900
-        assert len(readable.payload(deep)[0]) <= readable.CHARS_MAX
+        assert len(readable.payload(deep)[0]) == readable.CHARS_MAX
 
     @pytest.mark.parametrize(
         ("milliseconds", "text"),

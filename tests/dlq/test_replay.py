@@ -44,8 +44,7 @@ async def effects(rig: Rig, mood: Mood) -> Any:
 
 async def again(rig: Rig, *ids: UUID, stream: Stream | None = None, **options: Any) -> list[UUID]:
     async with rig.pool.connection() as connection:
-        gone = await replay.replay(stream or rig.stream, connection, ids, **options)
-    return [letter.id for letter in gone]
+        return await replay.replay(stream or rig.stream, connection, ids, **options)
 
 
 async def states(rig: Rig) -> list[tuple[Any, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import sys
@@ -17,8 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
-from dlq import letters
+from dlq import letters, plain, readable
 from dlq import replay as replaying
 from dlq.letters import Filter, Letter, Stat
 from tidegate.cli.context import Context, opened_postgres, opened_stream
@@ -26,6 +26,7 @@ from tidegate.errors import UsageError
 from tidegate.settings import Settings
 
 _AGO = re.compile(r"^(\d+)([smhdw])$")
+_WIDTHS = {"id": 36, "died": 10, "reason": 9, "status": 9}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -86,26 +87,32 @@ def list_(context: Context, wanted: Filter, limit: int, as_json: bool) -> None:
     found, total = context.run(_list(context.settings(), wanted, limit))
     if as_json:
         for letter in found:
-            click.echo(json.dumps(_summary(letter)))
+            click.echo(json.dumps(plain.summary(letter)))
         return
+    # Nobody's terminal ends at 80 columns when the reader is grep.
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    fixed, free = (
+        ("id", "died", "reason", "status"),
+        ("source", "type", "event") if console.width >= 120 else ("source",),
+    )
     table = Table(header_style="bold", box=None, pad_edge=False)
-    for name in ("id", "source", "type", "event", "reason", "status", "attempts", "created"):
-        table.add_column(name, no_wrap=name in ("id", "created"), overflow="fold")
+    for name in fixed:
+        table.add_column(name, no_wrap=True, min_width=_WIDTHS[name])
+    for name in free:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    now = datetime.now(UTC)
     for letter in found:
-        table.add_row(
-            str(letter.id),
-            letter.source,
-            letter.event_type,
-            letter.provider_event_id[:40],
-            letter.reason,
-            letter.status,
-            str(letter.attempts),
-            f"{letter.created_at:%Y-%m-%d %H:%M:%S}",
-        )
-    console = Console()
+        words = (letter.reason, letter.status, letter.source, letter.event_type, letter.provider_event_id)
+        cells: list[str | Text] = [str(letter.id), readable.ago(letter.created_at, now), *map(_plain, words)]
+        table.add_row(*cells[: len(fixed) + len(free)])
     if found:
         console.print(table)
     console.print(f"{len(found)} of {total} letters" if found else "no letters")
+
+
+def _plain(value: object) -> Text:
+    """Return text from outside for a terminal: neither markup nor control characters of its own take effect."""
+    return Text(readable.visible(str(value)))
 
 
 async def _list(settings: Settings, wanted: Filter, limit: int) -> tuple[list[Letter], int]:
@@ -124,22 +131,25 @@ def show(context: Context, letter_id: UUID, as_json: bool) -> None:
         raise click.ClickException(f"no letter {letter_id}")
     letter = found[0]
     if as_json:
-        click.echo(json.dumps(_whole(letter), indent=2))
+        click.echo(json.dumps(plain.whole(letter), indent=2))
         return
     console = Console()
     facts = Table.grid(padding=(0, 2))
-    for name, value in _summary(letter).items():
-        facts.add_row(f"[bold]{name}[/bold]", "" if value is None else str(value))
+    for name, value in plain.summary(letter).items():
+        facts.add_row(f"[bold]{name}[/bold]", "" if value is None else _plain(value))
     console.print(facts)
     console.print("\n[bold]attempts[/bold]")
     for past in letter.history:
         at = datetime.fromtimestamp(past["at_ms"] / 1000, UTC)
-        console.print(f"  {at:%Y-%m-%d %H:%M:%S}  {past['reason']}  {past['error']}", markup=False)
+        console.print(f"  {at:%Y-%m-%d %H:%M:%S} ", _plain(past["reason"]), "", _plain(past["error"]))
     console.print("\n[bold]headers[/bold]")
     for name, value in letter.headers.items():
-        console.print(f"  {name}: {value}", markup=False)
+        console.print(" ", _plain(f"{name}: {value}"))
     console.print(f"\n[bold]payload[/bold] ({len(letter.payload):,} bytes)")
-    console.print(Syntax(_pretty(letter.payload), "json", background_color="default", word_wrap=True))
+    shown, left_out = readable.payload(letter.payload)
+    console.print(Syntax(shown, "json", background_color="default", word_wrap=True))
+    if left_out:
+        console.print(f"... {left_out:,} characters more; see --json")
 
 
 async def _get(settings: Settings, ids: list[UUID]) -> list[Letter]:
@@ -178,9 +188,7 @@ def stats(context: Context, wanted: Filter, as_json: bool) -> None:
     table.add_column("count", justify="right")
     for stat in found:
         table.add_row(
-            stat.source,
-            stat.reason,
-            stat.status,
+            *map(_plain, (stat.source, stat.reason, stat.status)),
             f"{stat.oldest:%Y-%m-%d %H:%M:%S}",
             f"{stat.newest:%Y-%m-%d %H:%M:%S}",
             f"{stat.count:,}",
@@ -331,41 +339,3 @@ def _progress() -> Progress:
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
     )
-
-
-def _summary(letter: Letter) -> dict[str, Any]:
-    return {
-        "id": str(letter.id),
-        "source": letter.source,
-        "provider_event_id": letter.provider_event_id,
-        "event_type": letter.event_type,
-        "reason": letter.reason,
-        "error": letter.error,
-        "status": letter.status,
-        "attempts": letter.attempts,
-        "replay_count": letter.replay_count,
-        "delivery_id": str(letter.delivery_id),
-        "received_at": letter.received_at.isoformat(),
-        "created_at": letter.created_at.isoformat(),
-        "resolved_at": letter.resolved_at.isoformat() if letter.resolved_at else None,
-    }
-
-
-def _whole(letter: Letter) -> dict[str, Any]:
-    whole = _summary(letter) | {"headers": letter.headers, "history": letter.history}
-    try:
-        whole["payload"] = letter.payload.decode()
-    except UnicodeDecodeError:
-        whole["payload_base64"] = base64.b64encode(letter.payload).decode()
-    return whole
-
-
-def _pretty(payload: bytes) -> str:
-    """Return the payload for a terminal: indented when it is JSON, and never with a control character of its own."""
-    try:
-        shown = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        shown = payload.decode("utf-8", "backslashreplace")
-    shown = shown.encode("utf-8", "backslashreplace").decode()
-    shown = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)
-    return shown if len(shown) <= 20_000 else f"{shown[:20_000]}\n... {len(shown) - 20_000:,} more; see --json"
