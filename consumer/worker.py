@@ -27,6 +27,7 @@ from consumer.intake import Intake
 from consumer.outage import Outage
 from consumer.outcome import Decided, Outcome
 from dlq.letters import Death
+from tidegate.errors import TidegateError
 from tidegate.event import Delivery
 from tidegate.postgres import Kind, Pool, classify
 from tidegate.stream import UNAVAILABLE, Settlement, Stream
@@ -77,7 +78,8 @@ class Worker:
         lanes = {asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self._concurrency)}
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
+            cancelled = any(lane.cancelled() for lane in ended)  # by a handler: nobody else has a lane's task
             self.stop()
             _, late = await asyncio.wait(lanes, timeout=self._drain_seconds)
             if late:
@@ -91,6 +93,8 @@ class Worker:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+        if cancelled:
+            raise TidegateError("a handler cancelled the task it ran in; its batch was rolled back and handed back")
 
     async def _lane(self) -> None:
         me = asyncio.current_task()

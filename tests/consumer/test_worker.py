@@ -14,6 +14,7 @@ import pytest
 from consumer.outcome import Outcome, Schedule
 from tests.fixtures import Rig, appendable, event, until
 from tidegate import Batch, Event, Reject, Retry, release
+from tidegate.errors import TidegateError
 from tidegate.event import Delivery
 from tidegate.stream import GROUP, Client
 
@@ -513,6 +514,20 @@ async def test_a_batch_that_outlasts_the_drain_is_rolled_back_and_handed_back(ri
     await asyncio.wait_for(running, 10)
     assert await worker.intake.leave(idle_ms=60_000) == 1
     assert await happened(rig) == {}
+
+
+async def test_a_handler_that_cancels_its_task_ends_the_worker_with_an_error(rig: Rig) -> None:
+    """Not with exit code 0: whoever restarts workers must notice."""
+
+    async def cancels(item: Event, tx: Any) -> None:
+        raise asyncio.CancelledError
+
+    rig.handlers.on("shop")(cancels)
+    worker = rig.worker()
+    await worker.intake.make_groups()
+    await rig.send(event("a"))
+    with pytest.raises(TidegateError, match="cancelled"):
+        await asyncio.wait_for(worker.run(), 10)
 
 
 async def test_the_same_event_twice_in_one_batch_takes_effect_once(rig: Rig, effects: Any) -> None:
