@@ -22,7 +22,7 @@ from tidegate import postgres
 from tidegate.errors import UsageError
 from tidegate.postgres import Pool, schema
 from tidegate.serving import on_stop_signals, server
-from tidegate.settings import Settings
+from tidegate.settings import Settings, reveal
 from tidegate.stream import UNAVAILABLE, Client, Stream, connect, require
 from tidegate.telemetry import health, logs
 
@@ -31,7 +31,7 @@ log = logs.get(__name__)
 
 def admin_token(settings: Settings) -> str:
     """Return the admin token; raise UsageError naming the variable when there is none: nothing here is for everybody."""
-    token = settings.admin_token.get_secret_value() if settings.admin_token else ""
+    token = reveal(settings.admin_token, "admin_token") if settings.admin_token else ""
     if not token.strip():
         raise UsageError(
             "no admin token: set TIDEGATE_ADMIN_TOKEN (or admin_token in tidegate.toml) to something long and random, "

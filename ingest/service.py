@@ -23,7 +23,7 @@ def sources(settings: Settings) -> dict[str, Source]:
     """Return the configured sources with their adapters; raise UsageError for one that cannot work."""
     found: dict[str, Source] = {}
     for name, source in settings.sources.items():
-        secrets = [secret.get_secret_value() for secret in source.secrets]
+        secrets = source.read_secrets(name)
         try:
             adapter = adapters.build(
                 source.provider, secrets, tolerance_seconds=source.tolerance_seconds, options=source.options

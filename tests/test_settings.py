@@ -35,8 +35,7 @@ def test_secrets_come_from_environment_and_files_and_are_never_shown(
     (tmp_path / "secret").write_text("from-file\n")
     monkeypatch.setenv("CRM_SECRET", "from-env")
     settings = load(write(tmp_path, SOURCE.replace("{file}", str(tmp_path / "secret"))))
-    secrets = settings.sources["crm"].secrets
-    assert [secret.get_secret_value() for secret in secrets] == ["from-env", "from-file", "literal"]
+    assert settings.sources["crm"].read_secrets("crm") == ["from-env", "from-file", "literal"]
     assert not {"from-env", "from-file", "literal"} & set(repr(settings).replace("'", " ").split())
 
 
@@ -77,19 +76,31 @@ def test_defaults_are_those_documented() -> None:
         ("[ingest\n", "is not TOML"),
         ('[sources.x]\nprovider = "hubspot"\nsecrets = []\n', "setting 'sources.x.secrets'"),
         (
-            '[sources.x]\nprovider = "hubspot"\nsecrets = ["env:NOT_SET"]\n',
-            "environment variable NOT_SET is not set",
-        ),
-        (
             '[sources.x]\nprovider = "hubspot"\nsecret = "a"\nsecrets = ["b"]\n',
             "unknown setting 'sources.x.secret': did you mean 'sources.x.secrets'?",
         ),
-        ('[sources.x]\nprovider = "hubspot"\nsecrets = ["file:/nowhere"]\n', "secret file /nowhere cannot be read"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         load(write(tmp_path, text))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("env:NOT_SET", "setting 'sources.x.secrets': environment variable NOT_SET is not set"),
+        ("file:/nowhere", "setting 'sources.x.secrets': secret file /nowhere cannot be read"),
+    ],
+)
+def test_a_secret_that_is_not_there_is_an_error_for_the_process_that_uses_it(
+    tmp_path: Path, reference: str, said: str
+) -> None:
+    """And only for that: a worker need not hold the secrets of the gate."""
+    settings = load(write(tmp_path, f'[sources.x]\nprovider = "hubspot"\nsecrets = ["{reference}"]\n'))
+    with pytest.raises(UsageError) as error:
+        settings.sources["x"].read_secrets("x")
     assert said in str(error.value)
 
 

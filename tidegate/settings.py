@@ -1,7 +1,7 @@
 """Every setting: its meaning, unit and default. The environment is read here and nowhere else.
 
 Order of precedence: arguments, environment (`TIDEGATE_<NAME>`, `TIDEGATE_<SECTION>__<NAME>`), tidegate.toml, default.
-A value `env:NAME` or `file:/path` where a secret is expected is read from there at start.
+A value `env:NAME` or `file:/path` where a secret is expected is read from there by the process that uses it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,26 +29,26 @@ _NOT_SETTINGS = ("TIDEGATE_CONFIG", "TIDEGATE_TEST_", "TIDEGATE_EMBEDDED_")
 """Variables that share the prefix but choose a file, steer the tests, or locate embedded servers."""
 
 
-def _resolve_secret(value: object) -> object:
-    """Read `env:NAME` and `file:/path`; anything else is the secret itself."""
-    if not isinstance(value, str):
-        return value
-    kind, _, rest = value.partition(":")
+def reveal(secret: SecretStr, name: str) -> str:
+    """Return the secret that ``secret`` is, or refers to as `env:NAME` or `file:/path`; ``name`` is for the error.
+
+    Done where it is used and not when the settings are read: a worker need not hold the secrets of the gate.
+    """
+    kind, _, rest = secret.get_secret_value().partition(":")
     if kind == "env":
         found = os.environ.get(rest)
         if not found:
-            raise ValueError(f"environment variable {rest} is not set")
+            raise UsageError(f"setting {name!r}: environment variable {rest} is not set")
         return found
     if kind == "file":
         try:
             # A trailing newline is the editor's, not the secret's.
             return Path(rest).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"secret file {rest} cannot be read: {error}") from None
-    return value
+            raise UsageError(f"setting {name!r}: secret file {rest} cannot be read: {error}") from None
+    return secret.get_secret_value()
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_resolve_secret)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -60,7 +60,7 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     provider: str
     """Which adapter reads this source: hubspot, lemlist, standard-webhooks, svix."""
-    secrets: Annotated[list[Secret], Field(min_length=1)]
+    secrets: Annotated[list[SecretStr], Field(min_length=1)]
     """Any of them verifies, so that one can be rotated without losing an event."""
     public_url: str | None = None
     """The URL the provider was given, for those that sign it. Without it the URL is rebuilt from the Host header."""
@@ -68,6 +68,10 @@ class SourceSettings(_Section):
     """How far a signed timestamp may be from our clock, either way."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What this provider's adapter wants beyond that; see docs/providers.md."""
+
+    def read_secrets(self, name: str) -> list[str]:
+        """Return the secrets of the source called ``name``; raise UsageError for one that is not where it should be."""
+        return [reveal(secret, f"sources.{name}.secrets") for secret in self.secrets]
 
 
 class StreamSettings(_Section):
@@ -191,11 +195,11 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    redis_url: Secret | None = None
+    redis_url: SecretStr | None = None
     """redis://, rediss:// or unix://"""
-    postgres_url: Secret | None = None
+    postgres_url: SecretStr | None = None
     """libpq URL"""
-    admin_token: Secret | None = None
+    admin_token: SecretStr | None = None
     """Bearer token of the admin API and console; without it they refuse to start."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] | None = None
@@ -218,7 +222,7 @@ class Settings(BaseSettings):
             raise UsageError(
                 "no Redis: set TIDEGATE_REDIS_URL (or redis_url in tidegate.toml), e.g. redis://localhost:6379"
             )
-        return self.redis_url.get_secret_value()
+        return reveal(self.redis_url, "redis_url")
 
     def require_postgres(self) -> str:
         """Return the Postgres URL; raise UsageError naming the variable when there is none."""
@@ -227,7 +231,7 @@ class Settings(BaseSettings):
                 "no Postgres: set TIDEGATE_POSTGRES_URL (or postgres_url in tidegate.toml), "
                 "e.g. postgresql://tidegate@localhost/tidegate"
             )
-        return self.postgres_url.get_secret_value()
+        return reveal(self.postgres_url, "postgres_url")
 
 
 def load(path: Path | None = None, **arguments: Any) -> Settings:

@@ -14,8 +14,10 @@ from tidegate.telemetry import redaction
 @click.pass_obj
 def command(context: Context) -> None:
     """Print the effective settings as JSON, secrets masked."""
-    shown = context.settings().model_dump(mode="json")
-    for name in ("redis_url", "postgres_url"):
-        secret = getattr(context.settings(), name)
-        shown[name] = redaction.without_password(secret.get_secret_value()) if secret else None
+    settings = context.settings()
+    shown = settings.model_dump(mode="json")
+    if settings.redis_url:
+        shown["redis_url"] = redaction.without_password(settings.require_redis())
+    if settings.postgres_url:
+        shown["postgres_url"] = redaction.without_password(settings.require_postgres())
     click.echo(json.dumps(shown, indent=2))

@@ -77,7 +77,7 @@ class Sender:
 def _adapters(settings: Settings) -> dict[tuple[str, str], Adapter]:
     found: dict[tuple[str, str], Adapter] = {}
     for name, source in settings.sources.items():
-        secrets = [secret.get_secret_value() for secret in source.secrets]
+        secrets = source.read_secrets(name)
         if source.provider == "hubspot":
             for version in ("v1", "v2", "v3"):
                 found[name, version] = adapters.build(source.provider, secrets, options={"sign": version})

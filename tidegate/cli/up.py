@@ -36,8 +36,8 @@ def command(context: Context, port: int, console_port: int, workers: int) -> Non
     with Stack(
         FOLDER,
         settings_text=secrets.toml,
-        redis_url=given.redis_url.get_secret_value() if given.redis_url else None,
-        postgres_url=given.postgres_url.get_secret_value() if given.postgres_url else None,
+        redis_url=given.require_redis() if given.redis_url else None,
+        postgres_url=given.require_postgres() if given.postgres_url else None,
         workers=workers,
         python=[sys.executable, "-m", "tidegate"],
         gate_port=port,
