@@ -18,7 +18,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import psycopg
+
 from consumer import events as events_table
+from consumer.handling import handler_errors
 from consumer.outcome import Decided, Outcome, Schedule, failed, malformed
 from dlq import letters
 from tidegate.event import Delivery, Event
@@ -90,6 +93,10 @@ class Applier:
                 ]
                 if replayed:
                     await letters.resolve(connection, replayed)
+            if connection.closed:
+                # psycopg leaves a transaction of a dead connection in silence: a handler that swallowed the error must not
+                # make us believe in a commit that never was.
+                raise psycopg.OperationalError("the connection was lost before the commit")
         return Applied(decided, released)
 
     async def _divide(self, work: _Work, deliveries: Sequence[Delivery]) -> None:
@@ -106,7 +113,7 @@ class Applier:
             work.failures.update(undo.failures)
             await self._divide(work, [item for item in deliveries if _id(item) not in undo.failures])
         except Exception as error:
-            if classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC):
+            if _ours(error, work.isolate):
                 raise
             if len(deliveries) == 1:
                 work.failures[_id(deliveries[0])] = error
@@ -148,7 +155,12 @@ class Applier:
     async def _recognise(self, work: _Work, known: Sequence[Delivery]) -> None:
         """Classify events that were there before: our own redelivery, or a duplicate."""
         rows = await events_table.existing(work.connection, [item.event for item in known])
+        # Of a delivery that died, was replayed and applied, the settle of the death may still be due.
+        dead = await letters.died(work.connection, known)
         for item in known:
+            if _id(item) in dead:
+                work.done[_id(item)] = Outcome.DEAD
+                continue
             row = rows.get(_identity(item))
             own = row is not None and row.delivery_id == _id(item)
             work.done[_id(item)] = Outcome(row.outcome) if row is not None and own else Outcome.DUPLICATE
@@ -167,7 +179,7 @@ class Applier:
             todo = [event for event in wanted[handler] if event.delivery_id not in work.failures]
             if not todo:
                 continue
-            failures = await self._run(work.connection, handler, todo)
+            failures = await self._run(work.connection, handler, todo, work.isolate)
             for event_id in [event_id for event_id, error in failures.items() if isinstance(error, Ignore)]:
                 del failures[event_id]
                 if len(matches[event_id]) == 1:
@@ -182,20 +194,23 @@ class Applier:
         return ignored
 
     @staticmethod
-    async def _run(connection: Connection, handler: Registered, todo: Sequence[Event]) -> dict[UUID, Exception]:
+    async def _run(
+        connection: Connection, handler: Registered, todo: Sequence[Event], isolate: bool
+    ) -> dict[UUID, Exception]:
         if handler.batch is not None:
             batch = Batch(todo)
-            await handler.batch(batch, connection)
+            async with handler_errors(connection):
+                await handler.batch(batch, connection)
             return dict(batch.decisions)
         failures: dict[UUID, Exception] = {}
         if handler.single is None:
             return failures
         for event in todo:
             try:
-                async with connection.transaction():
+                async with connection.transaction(), handler_errors(connection):
                     await handler.single(event, connection)
             except Exception as error:
-                if classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC):
+                if _ours(error, isolate):
                     raise
                 failures[event.delivery_id] = error
         return failures
@@ -212,7 +227,8 @@ class Applier:
                 error = work.failures[event_id]
                 decided[event_id] = failed(delivery, error, self.schedule, now_ms=now_ms, random=random.random)
             else:
-                decided[event_id] = Decided(work.done[event_id], delivery)
+                outcome = work.done[event_id]
+                decided[event_id] = Decided(outcome, delivery, already=outcome is Outcome.DEAD)
         return decided
 
     async def _bury(
@@ -259,6 +275,13 @@ class Applier:
             await self._recognise(work, lost)
             overtaken |= {_id(item): Decided(work.done[_id(item)], item) for item in lost}
         return overtaken
+
+
+def _ours(error: Exception, isolate: bool) -> bool:
+    """Tell whether to repeat the batch. A statement that timed out again and again is the event's doing, not an outage."""
+    if isolate and getattr(error, "sqlstate", None) == "57014":
+        return False
+    return classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
 
 
 _SETTLED_WELL = (Outcome.APPLIED, Outcome.IGNORED, Outcome.DUPLICATE)

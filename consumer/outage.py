@@ -1,4 +1,4 @@
-"""A server that does not answer, as one worker sees it."""
+"""A server that is of no use, as one worker sees it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ log = logs.get(__name__)
 
 @dataclass(slots=True)
 class Outage:
-    """A server that does not answer: said once when it begins, once when it ends."""
+    """Said once when it begins, once when it ends."""
 
     name: str
     limit_seconds: float
     since: float | None = None
 
-    def begin(self, error: BaseException) -> None:
+    def begin(self, error: BaseException, what: str = "does not answer") -> None:
         """Note a failure; raise UnreachableError once it has lasted longer than the limit."""
         now = time.monotonic()
         if self.since is None:
             self.since = now
-            log.warning(f"{self.name} does not answer; waiting", error=str(error).strip()[:300])
+            log.warning(f"{self.name} {what}; waiting, nothing is lost", error=str(error).strip()[:300])
         elif now - self.since > self.limit_seconds:
-            raise UnreachableError(f"{self.name} has not answered for {self.limit_seconds:.0f} s: {error}") from error
+            raise UnreachableError(f"{self.name} {what}, for {self.limit_seconds:.0f} s now: {error}") from error
 
     def end(self) -> None:
         """Note a success."""
         if self.since is not None:
-            log.info(f"{self.name} answers again", seconds=round(time.monotonic() - self.since, 1))
+            log.info(f"{self.name} is well again", seconds=round(time.monotonic() - self.since, 1))
             self.since = None

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from consumer.handling import HandlerError
 from tidegate import jsontext
 from tidegate.event import Attempt, Delivery
 from tidegate.handlers import Reject, Retry
@@ -93,7 +94,7 @@ def malformed(delivery: Delivery, now_ms: int) -> Decided:
 def describe(error: BaseException) -> str:
     """Return one line for a person: type and text, storable, without secrets, at most 500 characters."""
     text = " ".join(str(error)[: 4 * ERROR_CHARS_MAX].split())
-    if not isinstance(error, Retry | Reject):
+    if not isinstance(error, Retry | Reject | HandlerError):
         text = f"{type(error).__name__}: {text}"
     state = getattr(error, "sqlstate", None)
     if state:

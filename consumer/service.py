@@ -6,8 +6,9 @@ import asyncio
 import os
 import secrets
 import socket
-import time
 from contextlib import AsyncExitStack
+
+from redis.exceptions import RedisError
 
 from consumer import engagement
 from consumer.apply import Applier
@@ -21,7 +22,7 @@ from tidegate.loading import load_handlers
 from tidegate.postgres import schema
 from tidegate.serving import on_stop_signals, server
 from tidegate.settings import RetrySettings, Settings
-from tidegate.stream import Stream, connect, require
+from tidegate.stream import UNAVAILABLE, Stream, connect, require
 from tidegate.telemetry import health, logs, metrics
 
 log = logs.get(__name__)
@@ -99,7 +100,11 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
 async def _until_drained(stream: Stream, worker: Worker) -> None:
     """Stop ``worker`` when both streams of every shard are empty."""
     while True:
-        states = [await stream.audit(shard) for shard in range(len(stream.keys))]
+        try:
+            states = [await stream.audit(shard) for shard in range(len(stream.keys))]
+        except (*UNAVAILABLE, RedisError):
+            await asyncio.sleep(1)  # the lanes report it
+            continue
         left = sum(state.events + state.retry for state in states)
         if not left:
             log.info("drained")
@@ -118,7 +123,7 @@ class _serving_health:  # noqa: N801 - reads as `async with _serving_health(...)
         self._server = server(health.application(live=self._live, ready=self._ready), drain_seconds=1)
 
     async def _live(self) -> dict[str, str]:
-        seconds = time.monotonic() - self._worker.turned_at
+        seconds = self._worker.still_seconds
         return {"lanes": f"no batch or read ended for {seconds:.0f} s"} if seconds > _LIVE_SECONDS else {}
 
     async def _ready(self) -> dict[str, str]:

@@ -92,7 +92,7 @@ class Upkeep:
     async def sweep(self) -> int:
         """Claim what nobody renewed for a lease; return how many entries are ours now."""
         total = 0
-        for shard in range(len(self.stream.keys)):
+        for shard in range(len(self.stream.keys)) if not self.intake.closed else ():
             after = b"-"
             # What we cannot start soon would only wait in our hands: another worker may be free.
             while self.intake.waiting < self._batch:

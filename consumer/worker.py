@@ -27,7 +27,6 @@ from consumer.intake import Intake
 from consumer.outage import Outage
 from consumer.outcome import Decided, Outcome
 from dlq.letters import Death
-from tidegate.errors import TidegateError
 from tidegate.event import Delivery
 from tidegate.postgres import Kind, Pool, classify
 from tidegate.stream import UNAVAILABLE, Settlement, Stream
@@ -57,16 +56,26 @@ class Worker:
         self.applier = applier
         self.redis = Outage("Redis", reconnect_seconds)
         self.postgres = Outage("Postgres", reconnect_seconds)
-        self.turned_at = time.monotonic()
+        self._turned_at: dict[asyncio.Task[None] | None, float] = {}
         self._concurrency = concurrency
         self._drain_seconds = drain_seconds
         self._stopping = asyncio.Event()
         self._give_up = asyncio.Event()
         self._idle_lanes: set[asyncio.Task[None]] = set()
 
+    @property
+    def still_seconds(self) -> float:
+        """For how long the slowest lane has neither ended a read or a batch, nor repeated one."""
+        now = time.monotonic()
+        return max((now - at for at in self._turned_at.values()), default=0.0)
+
+    def _turn(self) -> None:
+        self._turned_at[asyncio.current_task()] = time.monotonic()
+
     def stop(self) -> None:
-        """Read no more; let `run` finish what is in work."""
+        """Read and claim no more; let `run` finish what is in work."""
         self._stopping.set()
+        self.intake.closed = True
         for lane in self._idle_lanes:  # between batches: what a cancelled read carried stays pending and is handed back
             lane.cancel()
 
@@ -78,8 +87,7 @@ class Worker:
         lanes = {asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self._concurrency)}
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            ended, _ = await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
-            cancelled = any(lane.cancelled() for lane in ended)  # by a handler: nobody else has a lane's task
+            await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
             self.stop()
             _, late = await asyncio.wait(lanes, timeout=self._drain_seconds)
             if late:
@@ -93,14 +101,12 @@ class Worker:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-        if cancelled:
-            raise TidegateError("a handler cancelled the task it ran in; its batch was rolled back and handed back")
 
     async def _lane(self) -> None:
         me = asyncio.current_task()
         assert me is not None
         while not self._stopping.is_set():
-            self.turned_at = time.monotonic()
+            self._turn()
             self._idle_lanes.add(me)
             try:
                 entries = await self._next()
@@ -125,6 +131,7 @@ class Worker:
         return entries
 
     def _redis_failed(self, state: RetryCallState) -> None:
+        self._turn()
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
             metrics.REDIS_ERRORS.labels(metrics.redis_error_kind(error)).inc()
@@ -153,7 +160,6 @@ class Worker:
             return Counter()
         finally:
             self.intake.done(entries, settled=settled)
-            self.turned_at = time.monotonic()
         log.info(
             "batch settled",
             ms=round((time.monotonic() - started) * 1000),
@@ -173,8 +179,22 @@ class Worker:
             by_entry[entry.place].event.delivery_id: entry.shard for entry in entries if entry.place in by_entry
         }
         isolate = False
+        timeouts = 0
+
+        def again(error: BaseException) -> bool:
+            nonlocal isolate, timeouts
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                # Three times is no outage: some event's statement is too slow, and `isolate` finds out whose.
+                timeouts += 1
+                isolate = timeouts >= 3
+            if _worth_repeating(error):
+                return True
+            # Refused at COMMIT, where no savepoint is left to tell which event it was: a deferred constraint or trigger.
+            first, isolate = not isolate, True
+            return first and isinstance(error, psycopg.Error)
+
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_worth_repeating),
+            retry=retry_if_exception(again),
             wait=wait_random_exponential(multiplier=0.1, max=10),
             stop=stop_when_event_set(self._give_up),  # type: ignore[arg-type]
             before_sleep=self._postgres_failed,
@@ -182,39 +202,27 @@ class Worker:
         ):
             with attempt:
                 started = time.monotonic()
-                try:
-                    async with self.pool.connection() as connection:
-                        applied = await self.applier.apply(
-                            connection, deliveries, foreign=foreign, shard_of=shard_of, isolate=isolate
-                        )
-                except psycopg.Error as error:
-                    if classify(error) is not Kind.PERMANENT or isolate:
-                        raise
-                    # Refused at COMMIT, where no savepoint is left to tell which event it was: a deferred constraint.
-                    isolate = True
-                    async with self.pool.connection() as connection:
-                        applied = await self.applier.apply(
-                            connection, deliveries, foreign=foreign, shard_of=shard_of, isolate=True
-                        )
+                async with self.pool.connection() as connection:
+                    applied = await self.applier.apply(
+                        connection, deliveries, foreign=foreign, shard_of=shard_of, isolate=isolate
+                    )
                 metrics.APPLY_SECONDS.observe(time.monotonic() - started)
         self.postgres.end()
         metrics.BATCH_SIZE.observe(len(entries))
         return applied
 
     def _postgres_failed(self, state: RetryCallState) -> None:
-        self.turned_at = time.monotonic()
+        self._turn()
         error = state.outcome.exception() if state.outcome else None
-        if error is None:
+        if error is None or not _worth_repeating(error):
             return
-        if str(getattr(error, "sqlstate", None) or "").startswith(("40", "55P03")):
+        if str(getattr(error, "sqlstate", None) or "").startswith(("40", "55P03", "57014")):
             log.info("transaction repeated", error=str(error).partition("\n")[0])
-            return  # two transactions met: Postgres is well
-        if classify(error) is Kind.SYSTEMIC:
-            log.error(
-                "Postgres refuses our statements: schema or rights are wrong; nothing is lost",
-                error=str(error),
-            )
-        self.postgres.begin(error)
+            return  # two transactions met, or a statement was slow: Postgres is well
+        systemic = classify(error) is Kind.SYSTEMIC
+        self.postgres.begin(
+            error, "refuses our statements: schema or rights are wrong" if systemic else "does not answer"
+        )
 
     async def _settle(
         self,
@@ -231,19 +239,22 @@ class Worker:
             delivery = deliveries.get(entry.place)
             if delivery is None:
                 death = by_name[strangers.name_of(entry)]
-                settlement = Settlement(entry.entry_id, "foreign", death.delivery.event.source)
+                # What bears a version came through a gate and was counted there, whatever is wrong with it now.
+                outcome = "dead" if b"v" in entry.fields[::2] else "foreign"
+                settlement = Settlement(entry.entry_id, outcome, death.delivery.event.source)
                 outcomes[Outcome.DEAD] += 1
                 log.warning("an entry that is no delivery became a letter", entry=entry.entry_id, error=death.error)
             else:
                 decided = applied.decided[delivery.event.delivery_id]
                 settlement = _settlement(entry, decided)
                 outcomes[decided.outcome] += 1
-                _count(decided, now_ms)
             by_shard.setdefault(entry.shard, []).append(settlement)
         vanished = 0
         for shard, settlements in by_shard.items():
             vanished += (await self.stream.settle(shard, settlements))[1]
         self.redis.end()
+        for decided in applied.decided.values():
+            _count(decided, now_ms)
         if vanished:
             log.error("entries to be retried had been deleted from the stream by another hand", count=vanished)
         released = set(applied.released)

@@ -146,7 +146,7 @@ def _row(death: Death) -> dict[str, Any]:
         "payload": event.payload,
         "headers": _jsonb(event.headers),
         "reason": death.reason,
-        "error": death.error,
+        "error": jsontext.storable(death.error),
         "attempts": event.attempt,
         "history": _jsonb(history),
         "delivery": event.delivery_id,

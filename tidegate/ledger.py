@@ -4,7 +4,7 @@
 
 holds at every instant on each shard, because each move changes both sides in one script. And what the ledger says was
 applied must be there in Postgres: the rows of `events`, and as many deaths as `dead_letters` has seen. Between a worker's
-commit and its settle Postgres is ahead, by at most what is pending: hence a range, and equality when all is quiet.
+commit and its settle Postgres is ahead, by at most what is under way: hence a range, and equality when all is quiet.
 """
 
 from __future__ import annotations
@@ -120,15 +120,17 @@ def by_source(states: Sequence[ShardState]) -> dict[str, dict[str, int]]:
 def judge(before: Sequence[ShardState], stored: Stored, after: Sequence[ShardState]) -> Audit:
     """Return the verdict from the shards read before and after Postgres was.
 
-    Postgres may hold no less than the ledger said before, and no more than it said after plus what is still pending.
+    Postgres may hold no less than the ledger said before, and no more than it said after plus what is under way: a worker's
+    commit comes before its settle, and that may have been overtaken by another worker's, which sent the entry to be retried.
     """
     low, high = total(before), total(after)
+    under_way = high.waiting + high.retrying
     return Audit(
         balance=high,
         by_source=by_source(after),
         stored=stored,
-        missing_events=_outside(stored.events, low.applied + low.ignored, high.applied + high.ignored + high.pending),
-        missing_letters=_outside(stored.deaths, low.dead, high.dead + high.pending),
+        missing_events=_outside(stored.events, low.applied + low.ignored, high.applied + high.ignored + under_way),
+        missing_letters=_outside(stored.deaths, low.dead, high.dead + under_way),
     )
 
 

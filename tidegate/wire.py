@@ -103,13 +103,13 @@ def parse(source: bytes, provider_event_id: bytes, meta: bytes, payload: bytes) 
             key=str(held.get("key", "")),
             payload=payload,
             delivery_id=UUID(held["delivery"]),
-            headers=dict(held.get("headers") or {}),
+            headers={str(name): str(value) for name, value in (held.get("headers") or {}).items()},
             attempt=int(held.get("attempt", 1)),
         )
         history = tuple(Attempt(int(at), str(reason), str(error)) for at, reason, error in held.get("history", ()))
         malformed = held.get("malformed")
         delivery = Delivery(event, history, int(held.get("replay", 0)), None if malformed is None else str(malformed))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WireError(f"unreadable: {type(error).__name__}: {str(error)[:200]}") from None
     _check(delivery)
     return delivery

@@ -22,7 +22,8 @@ async def campaigns(batch: Batch, tx: Transaction) -> None:
         if not campaign_id:
             batch.reject(event, "data.campaign_id is missing")
             continue
-        rows[campaign_id] = (campaign_id, _text(data.get("name")), _refs(data), event.occurred_at)
+        refs = rows[campaign_id][2] | _refs(data) if campaign_id in rows else _refs(data)
+        rows[campaign_id] = (campaign_id, _text(data.get("name")), refs, event.occurred_at)
     if rows:
         await tables.upsert_campaigns(tx, [rows[key] for key in sorted(rows)])
         for campaign_id in rows:
@@ -46,11 +47,12 @@ async def enrollments(batch: Batch, tx: Transaction) -> None:
             batch.retry(event, waiting_for=tables.campaign(campaign_id))
             continue
         data = _data(event)
+        refs = rows[enrollment_id][3] | _refs(data) if enrollment_id in rows else _refs(data)
         rows[enrollment_id] = (
             enrollment_id,
             campaign_id,
             _text(data.get("email")),
-            _refs(data),
+            refs,
             event.occurred_at,
         )
     if rows:

@@ -32,14 +32,16 @@ class Action:
 
 
 async def upsert_campaigns(tx: Transaction, rows: Sequence[tuple[str, str, dict[str, str], datetime]]) -> None:
-    """Store (campaign_id, name, refs, occurred_at) rows, unique by id. A later announcement renames, an earlier does not."""
+    """Store (campaign_id, name, refs, occurred_at) rows, unique by id. The newest one names it; refs of all are kept."""
     await tx.execute(
         """
         INSERT INTO campaigns (campaign_id, name, refs, created_at)
         SELECT * FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])
         ON CONFLICT (campaign_id) DO UPDATE
-        SET name = excluded.name, refs = campaigns.refs || excluded.refs, created_at = excluded.created_at
-        WHERE excluded.created_at > campaigns.created_at
+        SET name = CASE WHEN excluded.created_at > campaigns.created_at THEN excluded.name ELSE campaigns.name END,
+            refs = CASE WHEN excluded.created_at > campaigns.created_at
+                THEN campaigns.refs || excluded.refs ELSE excluded.refs || campaigns.refs END,
+            created_at = greatest(campaigns.created_at, excluded.created_at)
         """,
         [
             [row[0] for row in rows],
@@ -51,16 +53,20 @@ async def upsert_campaigns(tx: Transaction, rows: Sequence[tuple[str, str, dict[
 
 
 async def upsert_enrollments(tx: Transaction, rows: Sequence[tuple[str, str, str, dict[str, str], datetime]]) -> None:
-    """Store (enrollment_id, campaign_id, email, refs, occurred_at) rows, unique by id, as active."""
+    """Store (enrollment_id, campaign_id, email, refs, occurred_at) rows, unique by id, as active. Announced again: likewise."""
     await tx.execute(
         """
         INSERT INTO enrollments (enrollment_id, campaign_id, email, refs, enrolled_at, status, status_at)
         SELECT u.*, 'active', u.at
         FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[]) AS u (id, campaign, email, refs, at)
         ON CONFLICT (enrollment_id) DO UPDATE
-        SET campaign_id = excluded.campaign_id, email = excluded.email, refs = enrollments.refs || excluded.refs,
-            enrolled_at = excluded.enrolled_at
-        WHERE excluded.enrolled_at > enrollments.enrolled_at
+        SET (campaign_id, email) = (SELECT newer.campaign_id, newer.email FROM (
+                VALUES (excluded.campaign_id, excluded.email, excluded.enrolled_at),
+                       (enrollments.campaign_id, enrollments.email, enrollments.enrolled_at)
+            ) AS newer (campaign_id, email, at) ORDER BY newer.at DESC LIMIT 1),
+            refs = CASE WHEN excluded.enrolled_at > enrollments.enrolled_at
+                THEN enrollments.refs || excluded.refs ELSE excluded.refs || enrollments.refs END,
+            enrolled_at = greatest(enrollments.enrolled_at, excluded.enrolled_at)
         """,
         [
             [row[0] for row in rows],

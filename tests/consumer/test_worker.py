@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Sequence
@@ -12,13 +13,17 @@ import psycopg
 import pytest
 
 from consumer.outcome import Outcome, Schedule
+from dlq import replay
 from tests.fixtures import Rig, appendable, event, until
 from tidegate import Batch, Event, Reject, Retry, release
-from tidegate.errors import TidegateError
 from tidegate.event import Delivery
 from tidegate.stream import GROUP, Client
 
 A, D, I, R, X = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.IGNORED, Outcome.RETRY, Outcome.DEAD  # noqa: E741
+
+
+class DiedError(BaseException):
+    """As if the process ended here: nothing of ours catches it."""
 
 
 @pytest.fixture
@@ -92,13 +97,13 @@ async def test_dying_before_commit_loses_nothing(rig: Rig, effects: Any) -> None
         calls += 1
         await effects(item, tx)
         if calls == 1:
-            raise asyncio.CancelledError
+            raise DiedError
 
     rig.handlers.on("shop")(dies_once)
     await rig.send(event("a"))
     first = rig.worker("w1")
     await first.intake.make_groups()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(DiedError):
         await first.run_once()
     assert await happened(rig) == {}
     second = rig.worker("w2")
@@ -375,8 +380,10 @@ async def test_entries_of_another_program_become_letters_and_the_stream_goes_on(
     rig.handlers.on("shop")(effects)
     events = rig.stream.keys[0].events
     await client.xadd(events, {"hello": b"\xff\x00 world"})
+    # What bears a version was counted by the gate that wrote it.
     await client.xadd(events, {"v": "9", "source": "shop", "payload": "from the future"})
     await client.xadd(events, {"v": "1", "source": "shop", "id": "x", "meta": "{}", "payload": "no meta"})
+    await client.hincrby(rig.stream.keys[0].ledger, "accepted:shop", 2)
     await rig.send(*(event(f"e{n}") for n in range(4)))
     assert await rig.drain() == {A: 4, X: 3}
     letters = await rig.rows("SELECT source, payload, reason FROM dead_letters ORDER BY payload")
@@ -402,6 +409,8 @@ async def test_entries_of_another_program_become_letters_and_the_stream_goes_on(
         {"meta": {"key": "\ud800"}},
         {"meta": {"history": 5}},
         {"meta": {"headers": 5}},
+        {"meta": {"occurred_ms": float("inf")}},
+        {"meta": {"history": [[float("inf"), "a", "b"]]}},
     ],
     ids=str,
 )
@@ -414,6 +423,7 @@ async def test_an_entry_that_no_row_can_hold_is_a_letter_and_does_not_stop_its_b
     fields |= {name: value for name, value in changed.items() if name != "meta"}
     fields["meta"] = json.dumps(json.loads(item.meta) | changed.get("meta", {}))
     await client.xadd(rig.stream.keys[0].events, fields)
+    await client.hincrby(rig.stream.keys[0].ledger, "accepted:shop", 1)
     await rig.send(*(event(f"e{n}") for n in range(4)))
     assert await rig.drain() == {A: 4, X: 1}
     assert await rig.rows("SELECT reason, payload FROM dead_letters") == [("malformed", item.payload)]
@@ -516,18 +526,220 @@ async def test_a_batch_that_outlasts_the_drain_is_rolled_back_and_handed_back(ri
     assert await happened(rig) == {}
 
 
-async def test_a_handler_that_cancels_its_task_ends_the_worker_with_an_error(rig: Rig) -> None:
-    """Not with exit code 0: whoever restarts workers must notice."""
-
+async def test_a_handler_that_cancels_its_task_costs_its_event_an_attempt_and_no_worker(rig: Rig, effects: Any) -> None:
     async def cancels(item: Event, tx: Any) -> None:
-        raise asyncio.CancelledError
+        if item.provider_event_id == "bad":
+            raise asyncio.CancelledError
+        await effects(item, tx)
 
     rig.handlers.on("shop")(cancels)
+    await rig.send(event("bad"), event("good"))
+    assert await rig.drain() == {A: 1, R: 2, X: 1}
+    assert await happened(rig) == {"good": 1}
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("/x"), TimeoutError(), ConnectionRefusedError("its API")], ids=str)
+async def test_an_outage_of_what_a_handler_calls_is_not_one_of_postgres(
+    rig: Rig, effects: Any, error: Exception
+) -> None:
+    async def calls(item: Event, tx: Any) -> None:
+        if item.provider_event_id == "bad":
+            raise error
+        await effects(item, tx)
+
+    rig.handlers.on("shop")(calls)
+    await rig.send(event("bad"), event("good"))
+    assert await rig.drain() == {A: 1, R: 2, X: 1}
+    ((text,),) = await rig.rows("SELECT error FROM dead_letters")
+    assert text.startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize("way", ["on", "batch"])
+async def test_a_handler_that_hides_a_lost_connection_does_not_make_us_believe_in_a_commit(
+    rig: Rig, effects: Any, way: str
+) -> None:
+    """psycopg leaves the transaction of a dead connection in silence: four events would be settled and none stored."""
+    calls = 0
+
+    async def hides(given: Any, tx: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await tx.execute("SELECT 1")
+        if calls == 1:
+            async with rig.pool.connection() as other:
+                await other.execute("SELECT pg_terminate_backend(%s)", [tx.info.backend_pid])
+        with contextlib.suppress(psycopg.Error):
+            await tx.execute("SELECT 1")
+
+    getattr(rig.handlers, way)("shop")(hides)
+    await rig.send(event("a"))
+    assert await rig.drain() == {A: 1}
+    assert await rig.rows("SELECT count(*) FROM events") == [(1,)]
+    assert calls == 2
+
+
+async def test_an_event_whose_statement_is_too_slow_does_not_hold_its_batch_for_ever(rig: Rig, effects: Any) -> None:
+    async def slow(item: Event, tx: Any) -> None:
+        await effects(item, tx)
+        if item.provider_event_id == "slow":
+            await tx.execute("SET LOCAL statement_timeout = 20")
+            await tx.execute("SELECT pg_sleep(5)")
+
+    rig.handlers.on("shop")(slow)
+    await rig.send(event("slow"), event("a"), event("b"))
+    assert await rig.drain() == {A: 2, R: 2, X: 1}
+    assert await happened(rig) == {"a": 1, "b": 1}
+
+
+async def test_a_deferred_trigger_that_raises_at_commit_costs_only_its_event(rig: Rig) -> None:
+    await rig.rows_none("CREATE TABLE t (id text)")
+    await rig.rows_none(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN IF NEW.id = 'b' THEN RAISE EXCEPTION 'no b'; END IF; RETURN NULL; END $$"
+    )
+    await rig.rows_none(
+        "CREATE CONSTRAINT TRIGGER tr AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()"
+    )
+
+    async def insert(item: Event, tx: Any) -> None:
+        await tx.execute("INSERT INTO t VALUES (%s)", [item.provider_event_id])
+
+    rig.handlers.on("shop")(insert)
+    await rig.send(event("a"), event("b"), event("c"))
+    assert await rig.drain() == {A: 2, R: 2, X: 1}
+    assert sorted(await rig.rows("SELECT id FROM t")) == [("a",), ("c",)]
+
+
+async def test_an_error_that_cannot_be_read_is_a_letter_too(rig: Rig) -> None:
+    class UnreadableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    async def fails(item: Event, tx: Any) -> None:
+        raise UnreadableError
+
+    rig.handlers.on("shop")(fails)
+    await rig.send(event("a"))
+    assert await rig.drain() == {R: 2, X: 1}
+
+
+async def test_a_letter_replayed_before_the_settle_of_its_death_keeps_the_ledger_exact(rig: Rig) -> None:
+    verdict: Exception | None = Reject("no")
+
+    async def handler(item: Event, tx: Any) -> None:
+        if verdict is not None:
+            raise verdict
+
+    rig.handlers.on("shop")(handler)
+    await rig.send(event("a"))
+    first, second = rig.worker("w1"), rig.worker("w2")
+    await first.intake.make_groups()
+    settle, rig.stream.settle = rig.stream.settle, _dies  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await first.run_once()
+    rig.stream.settle = settle  # type: ignore[method-assign]
+    verdict = None
+    ((letter,),) = await rig.rows("SELECT id FROM dead_letters")
+    async with rig.pool.connection() as connection:
+        await connection.set_autocommit(True)
+        await replay.replay(rig.stream, connection, [letter])
+        await connection.set_autocommit(False)
+    assert await second.run_once() == {A: 1}
+    await _sweep(rig, second)
+    assert await second.run_once() == {X: 1}
+    assert await rig.rows("SELECT status FROM dead_letters") == [("resolved",)]
+
+
+async def test_a_zombies_commit_after_its_entry_was_sent_to_be_retried_is_no_alarm(rig: Rig) -> None:
+    rig.schedule = Schedule([3_600_000], 0)
+    verdict: Exception | None = Retry()
+
+    async def handler(item: Event, tx: Any) -> None:
+        if verdict is not None:
+            raise verdict
+
+    rig.handlers.on("shop")(handler)
+    await rig.send(event("a"))
+    zombie, other = rig.worker("w1"), rig.worker("w2")
+    await zombie.intake.make_groups()
+    entries = await zombie.intake.next(block=False)
+    await _sweep(rig, other)
+    assert await other.run_once() == {R: 1}
+    verdict = None
+    await zombie.work(entries)
+    assert (await rig.audit()).unaccounted == 0
+
+
+async def test_lanes_do_not_work_on_each_others_entries(rig: Rig) -> None:
+    async def slow(batch: Batch, tx: Any) -> None:
+        await tx.execute("SELECT pg_sleep(0.005)")
+
+    rig.handlers.batch("shop")(slow)
+    await rig.send(*(event(f"e{n}") for n in range(300)))
+    worker = rig.worker(batch=10, concurrency=4)
+    await worker.intake.make_groups()
+    worked: list[Any] = []
+    work = worker.work
+
+    async def noted(entries: Any) -> Any:
+        worked.extend(entry.place for entry in entries)
+        return await work(entries)
+
+    worker.work = noted  # type: ignore[method-assign]
+    running = asyncio.create_task(worker.run())
+
+    async def done() -> bool:
+        return (await rig.audit()).balance.applied == 300
+
+    await until(done)
+    worker.stop()
+    await running
+    assert (len(worked), len(set(worked))) == (300, 300)
+
+
+async def test_a_batch_that_could_not_be_settled_is_read_again_whatever_other_lanes_did(rig: Rig, effects: Any) -> None:
+    rig.handlers.on("shop")(effects)
+    await rig.send(event("a"))
     worker = rig.worker()
     await worker.intake.make_groups()
+    held = await worker.intake.next(block=False)
+    reading = asyncio.create_task(worker.intake.next())
+    await until(lambda: _is_reading(rig))
+    worker.intake.done(held, settled=False)
+    assert await reading == []
+    assert await worker.run_once() == {A: 1}
+
+
+async def test_a_batch_is_bounded_over_all_shards_by_count_and_by_bytes(rig: Rig) -> None:
+    await rig.send(*(event(f"e{n}") for n in range(40)))
+    await rig.send(*(event(f"big{n}", payload=b'"' + b"x" * 6_000_000 + b'"') for n in range(4)))
+    worker = rig.worker(batch=5)
+    await worker.intake.make_groups()
+    sizes = []
+    while entries := await worker.intake.next(block=False):
+        sizes.append((len(entries), sum(len(field) for entry in entries for field in entry.fields)))
+        await worker.work(entries)
+    assert sum(count for count, _ in sizes) == 44
+    assert max(count for count, _ in sizes) == 5
+    assert max(size for _, size in sizes) < 2 * 10**7
+
+
+async def test_a_stopping_worker_takes_nothing_over(rig: Rig, effects: Any) -> None:
+    rig.handlers.on("shop")(effects)
     await rig.send(event("a"))
-    with pytest.raises(TidegateError, match="cancelled"):
-        await asyncio.wait_for(worker.run(), 10)
+    first, second = rig.worker("w1"), rig.worker("w2")
+    await first.intake.make_groups()
+    await first.intake.next(block=False)
+    second.stop()
+    assert await _sweep(rig, second) == 0
+    third = rig.worker("w3")
+    assert await _sweep(rig, third) == 1
+    await third.run_once()
+
+
+async def _is_reading(rig: Rig) -> bool:
+    clients = await rig.stream.client.client_list()
+    return any(client["cmd"] == "xreadgroup" and "b" in client["flags"] for client in clients)
 
 
 async def test_the_same_event_twice_in_one_batch_takes_effect_once(rig: Rig, effects: Any) -> None:

@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
+from redis.exceptions import RedisError
+
 from tidegate import postgres, serving
-from tidegate.errors import UnreachableError
-from tidegate.postgres import Connection, schema
+from tidegate.errors import TidegateError, UnreachableError, UsageError
+from tidegate.postgres import Connection, Kind, classify, schema
 from tidegate.settings import Settings, load
 from tidegate.stream import UNAVAILABLE, Stream, connect, require
-from tidegate.telemetry import logs
+from tidegate.telemetry import logs, redaction
 
 T = TypeVar("T")
 
@@ -36,6 +39,15 @@ class Context:
             return serving.run(main)
         except UNAVAILABLE as error:
             raise UnreachableError(f"lost the connection: {error}") from error
+        except RedisError as error:
+            raise TidegateError(f"Redis refused: {error}") from error
+        except psycopg.Error as error:
+            text = redaction.text(" ".join(str(error).split()))
+            if classify(error) is Kind.TRANSIENT:
+                raise UnreachableError(f"Postgres gave up: {text}") from error
+            raise TidegateError(f"Postgres refused: {text}") from error
+        except UnicodeEncodeError as error:
+            raise UsageError(f"an argument is not text: {error.reason}") from error
 
 
 def given(**options: Any) -> dict[str, Any]:

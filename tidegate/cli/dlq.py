@@ -38,11 +38,11 @@ class _When(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         ago = _AGO.match(value)
-        if ago:
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         try:
+            if ago:
+                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
             found = datetime.fromisoformat(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time: give 15m, 2h, 3d or 2026-01-31T12:00", param, ctx)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -19,7 +20,11 @@ from tidegate.settings import Settings
 @click.command("ingest")
 @click.option("--host", help="Address to listen on. [default: 0.0.0.0]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one. [default: 8080]")
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes that share the port. [default: 1]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Processes that share the port; /metrics then shows any one of them. [default: 1]",
+)
 @click.pass_obj
 def command(context: Context, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the gate: POST /webhooks/{source}, verified, on disk in Redis, then answered 202.
@@ -37,6 +42,12 @@ def command(context: Context, host: str | None, port: int | None, workers: int |
         sys.exit(_fork(context, settings, listener, changed.workers))
 
 
+def _die_with_parent() -> None:
+    """Linux: SIGTERM when the parent is killed, or its port would stay taken by processes nobody knows of."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 def _fork(context: Context, settings: Settings, listener: socket.socket, workers: int) -> int:
     """Serve from ``workers`` processes; when one dies the others are stopped: a supervisor restarts the whole.
 
@@ -46,8 +57,9 @@ def _fork(context: Context, settings: Settings, listener: socket.socket, workers
     for _ in range(workers):
         child = os.fork()
         if child == 0:
+            _die_with_parent()
             context.run(service.serve(settings, listener))
-            os._exit(0)
+            sys.exit(0)
         children.add(child)
 
     def pass_on(number: int, _frame: Any) -> None:
@@ -62,7 +74,7 @@ def _fork(context: Context, settings: Settings, listener: socket.socket, workers
         children.discard(child)
         code = os.waitstatus_to_exitcode(status)
         if code:
-            worst = 1
+            worst = worst or (code if code > 0 else 1)
             for other in children:
                 os.kill(other, signal.SIGTERM)
     return worst

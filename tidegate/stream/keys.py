@@ -7,6 +7,7 @@
 | `tg:{n}:due`              | sorted set        | ids on the retry stream, scored by due time in Unix milliseconds          |
 | `tg:{n}:waiting:{parent}` | set, expiring     | ids on the retry stream of the orphans that wait for that parent          |
 | `tg:{n}:seen:{bucket}`    | set, expiring     | digests of the events accepted in this span of time: the early dedupe     |
+| `tg:{n}:replayed:{bucket}`| set, expiring     | digests of the replays appended in this span of time                      |
 | `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
 
 The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together.
@@ -55,6 +56,9 @@ class Keys:
 
     def waiting(self, parent: str) -> str:
         return self.waiting_prefix + parent
+
+    def replayed(self, bucket: int) -> str:
+        return self._name(f"replayed:{bucket}")
 
     def seen(self, bucket: int) -> str:
         return self._name(f"seen:{bucket}")

@@ -20,6 +20,9 @@ from tidegate.stream.client import UNAVAILABLE, Client
 from tidegate.stream.keys import GROUP, NOBODY, Keys, event_digest, replay_digest, shard_of
 from tidegate.wire import Entry
 
+REPLAYED_SECONDS = 180 * 86_400
+"""How long a replay is remembered: a letter may be `replaying` for as long as its delivery waits for retries."""
+
 T = TypeVar("T")
 
 
@@ -189,11 +192,13 @@ class Stream:
     async def replay(self, shard: int, items: Sequence[tuple[Appendable, bytes, int]]) -> list[bool]:
         """Append letters past the early dedupe; an item is (event, delivery id as bytes, number of this replay)."""
         keys = self.keys[shard]
-        args: list[Any] = [self._seen_seconds]
+        args: list[Any] = [REPLAYED_SECONDS]
+        bucket = int(time.time() / (REPLAYED_SECONDS / 2))
+        remembered = keys.replayed(bucket), keys.replayed(bucket - 1)
         for item, delivery_id, replay in items:
             digest = replay_digest(delivery_id, replay)
             args += (digest, item.source, item.provider_event_id, item.meta, item.payload)
-        answer = await self._move("replay", [keys.events, keys.ledger, *self._seen(keys)], args)
+        answer = await self._move("replay", [keys.events, keys.ledger, *remembered], args)
         return [flag == 1 for flag in answer]
 
     async def read(

@@ -8,7 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 MASK = "***"
-_SECRET_NAME = re.compile(r"secret|token|passw|authoriz|signature|cookie|credential|api[-_]?key|private|hmac", re.I)
+_SECRET_NAME = re.compile(
+    r"secret|token|passw|\bauth|signature|cookie|credential|(api|access)[-_]?key|private|hmac", re.I
+)
 # Every repetition has an end: these run over error texts that quote payloads, and an open one takes quadratic time.
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+]{0,20}://)(?P<user>[^\s:/@]{0,100}):[^\s@/]{1,200}@", re.I)
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?=[A-Za-z0-9-]{1,63}\.[A-Za-z])")

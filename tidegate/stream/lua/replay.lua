@@ -1,7 +1,7 @@
 --[[ replay: dead letters go back to the stream, past the early dedupe.
 
-KEYS 1 events stream   2 ledger   3 seen, this bucket   4 seen, the bucket before
-ARGV 1 seen_ttl_seconds   then five a letter: digest, source, id, meta, payload
+KEYS 1 events stream   2 ledger   3 replayed, this bucket   4 replayed, the bucket before
+ARGV 1 replayed_ttl_seconds   then five a letter: digest, source, id, meta, payload
      digest names this one replay of this one delivery, not the event
 Returns a flag a letter: 1 appended, 0 this very replay was appended before (the answer had been lost)
 --]]

@@ -29,7 +29,8 @@ for at = 3, #ARGV, 6 do
         redis.call('ZADD', KEYS[3], now_ms + tonumber(ARGV[at + 4]), retry_id)
         if waiting > 0 then
           redis.call('SADD', KEYS[waiting], retry_id)
-          redis.call('EXPIRE', KEYS[waiting], ARGV[2])
+          local ttl = math.max(tonumber(ARGV[2]), math.ceil(tonumber(ARGV[at + 4]) / 1000) + 3600)
+          if redis.call('TTL', KEYS[waiting]) < ttl then redis.call('EXPIRE', KEYS[waiting], ttl) end
         end
       else
         vanished = vanished + 1
