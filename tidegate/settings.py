@@ -82,7 +82,8 @@ class StreamSettings(_Section):
     backlog_max: Annotated[int, Field(ge=0)] = 1_000_000
     """Entries waiting on one shard, retries included, above which the gate answers 503. 0: no limit, Redis' memory is."""
     seen_seconds: Annotated[int, Field(ge=2)] = 86_400
-    """How long the gate remembers an event (at least half of this). Longer: fewer duplicates travel to Postgres."""
+    """How long the gate remembers an event (at least half of this), at about 64 bytes each in Redis. Longer: fewer duplicates
+    travel to Postgres, which knows them anyway."""
     timeout_seconds: Seconds = 5.0
     """Limit of one call to Redis, and of repeating one whose answer was lost."""
 

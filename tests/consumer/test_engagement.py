@@ -216,3 +216,32 @@ async def test_the_mapping_is_settings(rig: Rig) -> None:
 async def test_an_announcement_without_its_ids_is_a_letter(rig: Rig) -> None:
     await rig.send(crm("campaign.created", name="x"), crm("enrollment.created", email="x"), crm("enrollment.paused"))
     assert await rig.drain() == {Outcome.DEAD: 3}
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+async def test_refs_announced_one_by_one_are_all_kept(rig: Rig, together: bool, backwards: bool) -> None:
+    steps = [
+        crm("campaign.created", 1, campaign_id="c-1", name="old", refs={"lemlist": "cam_c-1", "both": "old"}),
+        crm("campaign.created", 2, campaign_id="c-1", name="new", refs={"other": "x", "both": "new"}),
+    ]
+    for step in reversed(steps) if backwards else steps:
+        await rig.send(step)
+        if not together:
+            await rig.drain()
+    await rig.drain()
+    assert await rig.rows("SELECT name, refs FROM campaigns") == [
+        ("new", {"lemlist": "cam_c-1", "other": "x", "both": "new"})
+    ]
+
+
+@pytest.mark.parametrize("backwards", [True, False])
+async def test_an_enrollment_announced_again_takes_the_newest_and_keeps_its_refs(rig: Rig, backwards: bool) -> None:
+    await rig.send(campaign("c-1"), campaign("c-2"))
+    steps = [enrollment("e-1", 1, contact=""), enrollment("e-1", 2, campaign="c-2", contact=5)]
+    for step in reversed(steps) if backwards else steps:
+        await rig.send(step)
+        await rig.drain()
+    assert await rig.rows("SELECT campaign_id, refs FROM enrollments") == [
+        ("c-2", {"lemlist": "lea_e-1", "hubspot": "5"})
+    ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
+from redis.exceptions import ResponseError
 
 from tests.fixtures import appendable, event
-from tidegate.stream import GROUP, BacklogFullError, Settlement, Stream
+from tidegate.embedded import RedisServer
+from tidegate.ledger import shard_balance
+from tidegate.stream import GROUP, BacklogFullError, Settlement, Stream, connect
 from tidegate.stream.client import Client
 from tidegate.wire import decode
 
@@ -19,8 +23,6 @@ async def read(stream: Stream, client: Client, consumer: str = "w1", shard: int 
 
 
 async def unaccounted(stream: Stream) -> int:
-    from tidegate.ledger import shard_balance
-
     return sum([abs(shard_balance(await stream.audit(shard)).unaccounted) for shard in range(len(stream.keys))])
 
 
@@ -241,3 +243,61 @@ async def test_every_key_is_named_in_the_dictionary(stream: Stream, client: Clie
     await stream.settle(0, [Settlement(entry_id, "retry", "shop", b"{}", 60_000, "p:1")])
     kinds = {key.decode().split("}:")[1].split(":")[0] async for key in client.scan_iter(match=f"{prefix}*")}
     assert kinds == {"events", "retry", "due", "waiting", "seen", "ledger"}
+
+
+async def test_retries_come_back_although_redis_is_full(own_redis: Callable[..., RedisServer]) -> None:
+    """`noeviction` refuses writes that need memory: a full stream must still be able to drain."""
+    client = connect(own_redis().url, timeout_seconds=5)
+    stream = Stream(client, prefix="full", shards=1)
+    await stream.append(0, [appendable(event("a")), appendable(event("b"))])
+    a, b = await read(stream, client)
+    await stream.settle(0, [Settlement(a, "retry", "shop", b"{}", 0)])
+    await client.config_set("maxmemory", 1)
+    with pytest.raises(ResponseError, match="maxmemory"):
+        await stream.append(0, [appendable(event("c"))])
+    assert (await stream.reenter(0, count=10))[0] == 1
+    assert await stream.settle(0, [Settlement(b, "retry", "shop", b"{}", 0)]) == (1, 0)
+    assert await unaccounted(stream) == 0
+    await client.aclose()
+
+
+async def test_a_strangers_entry_among_the_retries_does_not_hold_up_the_others(stream: Stream, client: Client) -> None:
+    keys = stream.keys[0]
+    strange = await client.xadd(keys.retry, {"hello": "x"})
+    assert isinstance(strange, bytes)
+    await client.zadd(keys.due, {strange.decode(): 1})
+    await stream.append(0, [appendable(event())])
+    (entry_id,) = await read(stream, client)
+    await stream.settle(0, [Settlement(entry_id, "retry", "shop", appendable(event()).meta, 0)])
+    assert (await stream.reenter(0, count=10))[0] == 2
+    assert (await stream.audit(0)).retry == 0
+
+
+async def test_a_retry_whose_entry_is_gone_is_reported_and_let_go(stream: Stream, client: Client) -> None:
+    await stream.append(0, [appendable(event())])
+    (entry_id,) = await read(stream, client)
+    await stream.settle(0, [Settlement(entry_id, "retry", "shop", b"{}", 0)])
+    await client.delete(stream.keys[0].retry)
+    assert await stream.reenter(0, count=10) == (0, None, 1)
+    assert (await stream.audit(0)).due == 0
+
+
+async def test_an_orphan_is_remembered_for_as_long_as_it_waits(client: Client, prefix: str) -> None:
+    stream = Stream(client, prefix=prefix, shards=1, waiting_ttl_seconds=1)
+    await stream.append(0, [appendable(event("a")), appendable(event("b"))])
+    a, b = await read(stream, client)
+    await stream.settle(0, [Settlement(a, "retry", "shop", b"{}", 86_400_000, "p:1")])
+    await stream.settle(0, [Settlement(b, "retry", "shop", b"{}", 0, "p:1")])
+    assert await client.ttl(stream.keys[0].waiting("p:1")) > 86_400
+
+
+async def test_a_replay_is_remembered_longer_than_an_event_is(client: Client, prefix: str) -> None:
+    """A letter may be `replaying` for weeks, and be replayed once more by somebody impatient."""
+    stream = Stream(client, prefix=prefix, shards=1, seen_seconds=2)
+    sent = event()
+    letter = (appendable(sent), sent.delivery_id.bytes, 1)
+    await stream.replay(0, [letter])
+    async for key in client.scan_iter(match=f"{prefix}*replayed*"):
+        assert await client.ttl(key) > 90 * 86_400
+    await client.delete(*stream._seen(stream.keys[0]))
+    assert await stream.replay(0, [letter]) == [False]
