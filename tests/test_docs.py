@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from ingest import service
 from tidegate import Handlers
 from tidegate.cli.main import cli
 from tidegate.settings import load
@@ -43,12 +44,12 @@ def test_python_runs(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", cases("toml"))
-def test_settings_load(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_load_and_sources_work(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in re.findall(r"env:(\w+)", text):
         monkeypatch.setenv(name, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     path = tmp_path / "tidegate.toml"
     path.write_text(text)
-    assert set(load(path).sources) == set(tomllib.loads(text).get("sources", {}))
+    assert set(service.sources(load(path))) == set(tomllib.loads(text).get("sources", {}))
 
 
 def commands() -> list[object]:

@@ -15,12 +15,13 @@ import pytest
 import pytest_asyncio
 
 from ingest import service
-from ingest.appender import Appender, NotDurableError, OverloadedError
+from ingest.appender import Appender, OverloadedError
 from ingest.gate import Gate, Limits, Source
 from tests.fixtures import appendable, event
+from tidegate.embedded import RedisServer
 from tidegate.serving import listen, server
 from tidegate.settings import Settings
-from tidegate.stream import Stream
+from tidegate.stream import Stream, connect
 from tidegate.telemetry import health, metrics
 from tidegate.wire import decode
 
@@ -76,7 +77,9 @@ Start = Callable[..., Awaitable[Running]]
 async def start(stream: Stream) -> AsyncIterator[Start]:
     closing: list[Callable[[], Awaitable[object]]] = []
 
-    async def begin(*, backlog_max: int = 0, pending_max: int = 1000, body_bytes_max: int = 2_097_152) -> Running:
+    async def begin(
+        *, backlog_max: int = 0, pending_max: int = 1000, body_bytes_max: int = 2_097_152, stream: Stream = stream
+    ) -> Running:
         settings = Settings.model_validate(
             {"sources": {name: {"provider": PROVIDERS[name], "secrets": [SECRETS[name]]} for name in SECRETS}}
         )
@@ -301,24 +304,19 @@ async def test_an_append_whose_answer_was_lost_is_repeated_and_is_one_entry(
     assert (state.events, state.ledger["accepted", "shop"]) == (1, 1)
 
 
-async def test_redis_away_is_503_and_never_a_false_202(
-    own_redis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pitfall 20."""
-    from tidegate.stream import connect
-
+async def test_redis_away_is_503_and_never_a_false_202(start: Start, own_redis: Callable[..., RedisServer]) -> None:
+    """Pitfall 20. And what was answered before the kill is still there after it."""
     redis = own_redis()
     client = connect(redis.url, timeout_seconds=1)
     stream = Stream(client, prefix="tg", shards=1, repeat_seconds=0.3)
-    appender = Appender(stream, backlog_max=0, pending_max=10, events_max=64)
-    assert await appender.append([appendable(event("a"))]) == [True]
+    gate = await start(stream=stream)
+    assert (await gate.post("crm", message_id="a"))[0] == 202
     redis.kill()
-    with pytest.raises(NotDurableError):
-        await appender.append([appendable(event("b"))])
+    status, headers, problem = await gate.post("crm", message_id="b")
+    assert (status, headers["retry-after"], problem["status"]) == (503, "7", 503)
     redis.restart()
-    assert await appender.append([appendable(event("b"))]) == [True]
-    state = await stream.audit(0)
-    assert state.events == 2, "what was answered before the kill is still there"
+    assert (await gate.post("crm", message_id="b"))[0] == 202
+    assert (await stream.audit(0)).events == 2
     await client.aclose()
 
 
