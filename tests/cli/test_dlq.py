@@ -112,12 +112,12 @@ async def test_replay_looks_first_and_then_goes(dlq: Run, bury: Bury, rig: Rig, 
     assert "2" in (await dlq("replay", "--source", "shop", "--yes")).stdout
     mood.error = None
     await rig.drain()
-    assert json.loads((await dlq("replay", c, "--yes", "--json")).stdout) == {"replayed": 1}
+    assert json.loads((await dlq("replay", c, "--yes", "--json")).stdout) == {"replayed": 1, "skipped": 0}
     await rig.drain()
     assert await rig.rows("SELECT status, count(*) FROM dead_letters GROUP BY 1") == [("resolved", 3)]
-    assert json.loads((await dlq("replay", "--all", "--yes", "--json")).stdout) == {"replayed": 0}
+    assert json.loads((await dlq("replay", "--all", "--yes", "--json")).stdout) == {"replayed": 0, "skipped": 0}
     done = await dlq("replay", a, b, "--yes", "--json", exit_code=1)  # not open: they stay as they are
-    assert json.loads(done.stdout) == {"replayed": 0}
+    assert json.loads(done.stdout) == {"replayed": 0, "skipped": 2}
 
 
 async def test_replay_takes_up_what_was_cut_off(dlq: Run, bury: Bury, rig: Rig, mood: Mood) -> None:
@@ -125,7 +125,7 @@ async def test_replay_takes_up_what_was_cut_off(dlq: Run, bury: Bury, rig: Rig, 
     async with rig.pool.connection() as connection:
         await letters.begin_replay(connection, ids)
     done = await dlq("replay", "--status", "replaying", "--yes", "--json")
-    assert json.loads(done.stdout) == {"replayed": 2}
+    assert json.loads(done.stdout) == {"replayed": 2, "skipped": 0}
     mood.error = None
     await rig.drain()
     assert await rig.rows("SELECT DISTINCT status FROM dead_letters") == [("resolved",)]
@@ -134,7 +134,7 @@ async def test_replay_takes_up_what_was_cut_off(dlq: Run, bury: Bury, rig: Rig, 
 async def test_discard_gives_letters_up(dlq: Run, bury: Bury, rig: Rig) -> None:
     (a, _) = await bury(event("a"), event("b", source="crm"))
     assert json.loads((await dlq("discard", a, "--dry-run", "--json")).stdout) == {"would_discard": 1}
-    assert json.loads((await dlq("discard", a, "--yes", "--json")).stdout) == {"discarded": 1}
+    assert json.loads((await dlq("discard", a, "--yes", "--json")).stdout) == {"discarded": 1, "skipped": 0}
     assert "discarded 1" in (await dlq("discard", "--reason", "rejected", "--yes")).stdout
     assert await rig.rows("SELECT DISTINCT status FROM dead_letters") == [("discarded",)]
 

@@ -237,7 +237,7 @@ def replay_(
         _report({"would_replay": count}, as_json=as_json)
         return
     gone = context.run(_replay(settings, chosen, ids, rate, count)) if count else 0
-    _report({"replayed": gone}, as_json=as_json)
+    _report({"replayed": gone, "skipped": count - gone}, as_json=as_json)
     sys.exit(0 if gone == count else 1)
 
 
@@ -279,7 +279,7 @@ def discard(
         _report({"would_discard": count}, as_json=as_json)
         return
     gone = context.run(_discard(settings, chosen, ids)) if count else 0
-    _report({"discarded": gone}, as_json=as_json)
+    _report({"discarded": gone, "skipped": count - gone}, as_json=as_json)
     sys.exit(0 if gone == count else 1)
 
 
@@ -327,7 +327,10 @@ def _report(result: dict[str, int], *, as_json: bool) -> None:
         click.echo(json.dumps(result))
     else:
         for name, count in result.items():
-            click.echo(f"{name.replace('_', ' ')} {count:,}")
+            if name != "skipped":
+                click.echo(f"{name.replace('_', ' ')} {count:,}")
+            elif count:
+                click.echo(f"skipped {count:,}: no longer open")
 
 
 def _progress() -> Progress:

@@ -107,6 +107,7 @@ def make(
     lemlist: list[Post] = []
     hubspot: list[bytes] = []
     workflow: list[Post] = []
+    spoilt: list[bytes] = []
     for number in range(events):
         enrollment = chance.choice(enrollments)
         action = chance.choices(ACTIONS, _WEIGHTS)[0]
@@ -126,14 +127,15 @@ def make(
         traffic.forgotten += 1
         lemlist.append(_lemlist(number, missing, "opened", at + timedelta(hours=1)))
     for number in range(poison):
-        _add_poison(number, chance.choice(enrollments), lemlist, hubspot, at)
+        _add_poison(number, chance.choice(enrollments), lemlist, spoilt, at)
         traffic.poison += 1
     traffic.distinct = (
         len(traffic.opening) + len(announcements) + len(lemlist) + len(hubspot) + len(workflow) + len(traffic.mending)
-    )
+    ) + len(spoilt)
     lemlist += chance.sample(lemlist, int(len(lemlist) * duplicates))
     hubspot += [_again(item) for item in chance.sample(hubspot, int(len(hubspot) * duplicates))]
     workflow += chance.sample(workflow, int(len(workflow) * duplicates))
+    hubspot += spoilt  # each once: without an id a repetition, whose attemptNumber differs, is another event
     chance.shuffle(hubspot)
     engagement = [*lemlist, *workflow, *_arrays(hubspot, chance)]
     chance.shuffle(engagement)
@@ -242,12 +244,12 @@ def _arrays(items: Sequence[bytes], chance: random.Random) -> list[Post]:
     return posts
 
 
-def _add_poison(number: int, enrollment: _Enrollment, lemlist: list[Post], hubspot: list[bytes], at: datetime) -> None:
+def _add_poison(number: int, enrollment: _Enrollment, lemlist: list[Post], spoilt: list[bytes], at: datetime) -> None:
     """Add one event that cannot be applied: text that jsonb refuses, or an element of an array without its id."""
     if number % 2:
         item = json.loads(_property(90_000_000 + number, enrollment, "opened", at))
         del item["eventId"]
-        hubspot.append(_dump(item))
+        spoilt.append(_dump(item))
     else:
         post = _lemlist(900_000_000 + number, enrollment, "opened", at)
         body = post.body.replace(b"Quick question", rb"Quick\u0000question")
