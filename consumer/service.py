@@ -27,8 +27,9 @@ from tidegate.telemetry import health, logs, metrics
 
 log = logs.get(__name__)
 
-_LIVE_SECONDS = 60.0
-"""A worker whose lanes have not turned for this long is stuck: a handler that blocks the loop, usually."""
+_LIVE_SECONDS = 600.0
+"""A lane that has not turned for this long hangs in a handler. Generous: a batch of slow handlers is no reason to be killed,
+and a handler that blocks the loop keeps /livez from answering at all."""
 
 
 def schedule_of(settings: RetrySettings) -> Schedule:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -143,5 +142,4 @@ class Upkeep:
                 counts[metrics.source_label(source)] += count
             for source in {*metrics.sources(), *counts}:
                 metrics.DEAD_LETTERS_OPEN.labels(source).set(counts[source])
-        self.measured_at = time.monotonic()
         return backlog

@@ -186,7 +186,7 @@ class Worker:
             if isinstance(error, psycopg.errors.QueryCanceled):
                 # Three times is no outage: some event's statement is too slow, and `isolate` finds out whose.
                 timeouts += 1
-                isolate = timeouts >= 3
+                isolate = isolate or timeouts >= 3
             if _worth_repeating(error):
                 return True
             # Refused at COMMIT, where no savepoint is left to tell which event it was: a deferred constraint or trigger.

@@ -107,7 +107,7 @@ def own_redis(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Callable[
 def own_postgres(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Callable[..., PostgresServer]]:
     """`own_postgres(**options)` starts a PostgreSQL likewise. It has no tables.
 
-    Not durable unless asked for: what a test does to it, a killed process at most, it survives all the same.
+    Not durable unless asked for: killed, it comes back without its last commits (synchronous_commit is off).
     """
     choice = pytestconfig.stash[_CHOICE]
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -13,8 +14,11 @@ from consumer.outcome import Schedule
 from dlq import replay
 from tests.consumer.scene import A, DiedError, I, R, X, dies, happened, sweep, waits_for_lock
 from tests.fixtures import Rig, event, until
-from tidegate import Event, Reject, Retry
-from tidegate.stream import GROUP, Client
+from tidegate import Event, Reject, Retry, postgres
+from tidegate.embedded import PostgresServer
+from tidegate.postgres import schema
+from tidegate.settings import PostgresSettings
+from tidegate.stream import GROUP, Client, Stream, connect
 
 
 async def test_dying_between_commit_and_settle_doubles_nothing(rig: Rig, effects: Any) -> None:
@@ -235,3 +239,45 @@ async def test_a_zombies_commit_after_its_entry_was_sent_to_be_retried_is_no_ala
     verdict = None
     await zombie.work(entries)
     assert (await rig.audit()).unaccounted == 0
+
+
+async def test_killing_postgres_under_a_worker_costs_no_attempt_and_no_event(
+    stream: Stream, redis_url: str, own_postgres: Callable[..., PostgresServer]
+) -> None:
+    """A real SIGKILL while a handler is in its transaction, and a restart: applied once, on the first attempt."""
+    server = own_postgres(durable=True)
+    async with await postgres.connect(server.url, PostgresSettings(), "test") as connection:
+        await schema.apply(connection)
+    reader = connect(redis_url, timeout_seconds=5, block_seconds=1)
+    attempts: list[int] = []
+
+    async def handler(item: Event, tx: Any) -> None:
+        attempts.append(item.attempt)
+        if len(attempts) == 1:
+            await asyncio.to_thread(server.kill)
+        await tx.execute("SELECT 1")
+
+    async with postgres.pool(server.url, PostgresSettings(), "test") as pool:
+        rig = Rig(stream, reader, pool)
+        rig.handlers.on("shop")(handler)
+        worker = rig.worker(concurrency=1)
+        await worker.intake.make_groups()
+        await rig.send(event("a"))
+        running = asyncio.create_task(worker.run())
+
+        async def noticed() -> bool:
+            return worker.postgres.since is not None
+
+        await until(noticed)
+        await asyncio.to_thread(server.restart)
+
+        async def applied() -> bool:
+            return any([(await stream.audit(shard)).ledger.get(("applied", "shop")) for shard in range(2)])
+
+        await until(applied, seconds=40)
+        worker.stop()
+        await running
+        assert attempts == [1, 1]
+        assert await rig.rows("SELECT count(*) FROM events") == [(1,)]
+        assert (await rig.audit()).unaccounted == 0
+    await reader.aclose()

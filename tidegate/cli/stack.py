@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tidegate.embedded import PostgresServer, RedisServer, start_together
 from tidegate.embedded.process import Command, GuardedProcess
@@ -58,15 +59,20 @@ class Process:
 
     def wait_ready(self) -> None:
         """Return when it answers; raise UnreachableError with the end of its log when it does not."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.alive:
-            try:
-                with urllib.request.urlopen(f"{self.health_url}/readyz", timeout=2):  # noqa: S310 - our own http URL
-                    return
-            except OSError:
-                time.sleep(0.05)
-        tail = " | ".join(self.log.read_text("utf-8", "replace").strip().splitlines()[-3:])
-        raise UnreachableError(f"{self.name} did not start; its log {self.log} ends with: {tail}")
+        asking = Retrying(
+            retry=retry_if_exception_type(OSError),
+            wait=wait_fixed(0.05),
+            stop=lambda state: not self.alive or stop_after_delay(START_SECONDS)(state),
+        )
+        try:
+            asking(self._ask)
+        except RetryError:
+            tail = " | ".join(self.log.read_text("utf-8", "replace").strip().splitlines()[-3:])
+            raise UnreachableError(f"{self.name} did not start; its log {self.log} ends with: {tail}") from None
+
+    def _ask(self) -> None:
+        with urllib.request.urlopen(f"{self.health_url}/readyz", timeout=2):  # noqa: S310 - our own http URL
+            pass
 
     def signal(self, number: int) -> None:
         """Send the process itself a signal, past its guard."""

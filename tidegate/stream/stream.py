@@ -1,7 +1,7 @@
 """The streams of one deployment: what may be done to a delivery on Redis, and nothing else may.
 
 Every method is one Lua move (or one read) on one shard. Moves are safe to send twice, so they are: when the answer is
-lost the same call is repeated, for at most ``repeat_seconds``.
+lost the same call is repeated, for at most ``repeat_seconds`` (so a call that took that long is not).
 """
 
 from __future__ import annotations
