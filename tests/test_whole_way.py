@@ -91,13 +91,17 @@ async def test_20000_events_with_a_worker_killed_are_counted_exactly(stack: Stac
 
 async def _kill_while_it_holds_events(stack: Stack, rig: Rig) -> None:
     victim = stack.workers[0]
-    victim.signal(signal.SIGSTOP)
 
-    async def holds_some() -> bool:
+    async def stopped_holding_some() -> bool:
+        """Stopped between two reads it would never be given any: then it is woken, and stopped again."""
+        victim.signal(signal.SIGSTOP)
         consumers = await rig.stream.consumers(0)
-        return any(item["pending"] for item in consumers if f"-{victim.pid}-" in item["name"].decode())
+        if any(item["pending"] for item in consumers if f"-{victim.pid}-" in item["name"].decode()):
+            return True
+        victim.signal(signal.SIGCONT)
+        return False
 
-    await until(holds_some)
+    await until(stopped_holding_some)
     victim.signal(signal.SIGKILL)
 
 

@@ -92,7 +92,6 @@ class _Demo:
         self.made = made
         self.settings = stack.settings
         self.sender = Sender(stack.gate_url, self.settings)
-        self.killed: asyncio.Task[None] | None = None
 
     async def run(self) -> bool:
         """Play all phases; return whether everything is where it should be."""
@@ -124,27 +123,40 @@ class _Demo:
         with _progress(self.console) as progress:
             bar = progress.add_task("sending", total=len(made.posts))
             await self.sender.send(made.posts[:half], _advance(progress, bar))
-            self.killed = asyncio.create_task(self._kill(stream, self.stack.workers[0]))
-            await self.sender.send(made.posts[half:], _advance(progress, bar))
-        await self.killed
+            rest = await self._kill(stream, self.stack.workers[0], made.posts[half:], _advance(progress, bar))
+            replacing = asyncio.create_task(self._replace(self.stack.workers[0]))
+            await self.sender.send(rest, _advance(progress, bar))
+            await replacing
         answers = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.sender.answers.items()))
         _say(self.console, f"answers: {answers} ({self.sender.duplicates:,} events recognised as repeated at the gate)")
 
-    async def _kill(self, stream: Stream, victim: Process) -> None:
-        """SIGKILL a worker that certainly holds entries: stopped first, until the server has given it some."""
-        victim.signal(signal.SIGSTOP)
+    async def _kill(
+        self, stream: Stream, victim: Process, posts: list[Post], sent: Callable[[Post], None]
+    ) -> list[Post]:
+        """SIGKILL a worker that certainly holds events; return the posts that are still to be sent.
 
-        count = 0
+        It is stopped while it waits in its read, so that the server gives it some of the next posts; if its read had just
+        ended it gets none, is woken, and the posts after those try again.
+        """
+        step, count = max(20, len(posts) // 20), 0
+        while posts and not count:
 
-        async def holds_some() -> bool:
-            nonlocal count
+            async def idle() -> bool:
+                return not (await stream.audit(0)).events
+
+            await _until(idle, "the workers to be waiting")
+            victim.signal(signal.SIGSTOP)
+            await self.sender.send(posts[:step], sent)
+            posts = posts[step:]
             consumers = await stream.consumers(0)
             count = sum(item["pending"] for item in consumers if f"-{victim.pid}-" in item["name"].decode())
-            return count > 0
-
-        await _until(holds_some, f"{victim.name} to be given events")
+            if not count:
+                victim.signal(signal.SIGCONT)
         victim.signal(signal.SIGKILL)
         _say(self.console, f"[red]SIGKILL[/red] {victim.name} with {count} events in its hands")
+        return posts
+
+    async def _replace(self, victim: Process) -> None:
         replacement = self.stack.add_worker()
         await asyncio.to_thread(replacement.wait_ready)
         _say(self.console, f"{replacement.name} started; what {victim.name} held is claimed when its lease runs out")
