@@ -40,16 +40,25 @@ Place = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stream entry as read: its shard, its id (``b"ms-seq"``) and its fields, name and value alternating."""
+    """One stream entry as read: its shard, its id (``b"ms-seq"``) and its fields, name and value alternating.
+
+    ``deliveries`` is how often the server has delivered it, as far as known.
+    """
 
     shard: int
     entry_id: bytes
     fields: Sequence[bytes]
+    deliveries: int = 1
 
     @property
     def place(self) -> Place:
         """What tells this entry from all others: ids repeat from shard to shard."""
         return self.shard, self.entry_id
+
+    @property
+    def bytes_count(self) -> int:
+        """Bytes of its fields, names and values."""
+        return sum(map(len, self.fields))
 
 
 def encode_meta(delivery: Delivery) -> bytes:

@@ -1,6 +1,6 @@
 """Postgres: connections with limits, the meaning of its errors, the schema."""
 
-from tidegate.postgres.pool import Connection, Pool, connect, pool
+from tidegate.postgres.pool import Connection, Pool, borrowed, connect, pool
 from tidegate.postgres.sqlstate import Kind, classify
 
-__all__ = ["Connection", "Kind", "Pool", "classify", "connect", "pool"]
+__all__ = ["Connection", "Kind", "Pool", "borrowed", "classify", "connect", "pool"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -10,6 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from tidegate.errors import UnreachableError, UsageError
+from tidegate.postgres.deadline import cut_after
 from tidegate.postgres.sqlstate import Kind, classify
 from tidegate.settings import PostgresSettings
 from tidegate.telemetry.redaction import without_password
@@ -37,6 +40,7 @@ def parameters(url: str, settings: PostgresSettings, application: str) -> dict[s
         "keepalives_idle": "30",
         "keepalives_interval": "10",
         "keepalives_count": "3",
+        "tcp_user_timeout": "30000",  # what we sent and nobody acknowledged
         **given,
         "options": f"{limits} {given.get('options') or ''}".strip(),
     }
@@ -44,6 +48,11 @@ def parameters(url: str, settings: PostgresSettings, application: str) -> dict[s
 
 def pool(url: str, settings: PostgresSettings, application: str, *, max_size: int | None = None) -> Pool:
     """Return a closed pool; open it with ``async with``. A connection is checked before it is handed out."""
+
+    async def check(connection: Connection) -> None:
+        with cut_after(connection, settings.connect_timeout_seconds):
+            await AsyncConnectionPool.check_connection(connection)
+
     return AsyncConnectionPool(
         kwargs=parameters(url, settings, application),
         connection_class=Connection,
@@ -52,9 +61,21 @@ def pool(url: str, settings: PostgresSettings, application: str, *, max_size: in
         timeout=settings.connect_timeout_seconds,
         max_idle=300,
         reconnect_timeout=settings.connect_timeout_seconds,
-        check=AsyncConnectionPool.check_connection,
+        check=check,
         open=False,
     )
+
+
+@asynccontextmanager
+async def borrowed(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """Lend a connection of ``pool``, committed at the end, rolled back by an error, and cut off after ``seconds``."""
+    connection = await pool.getconn()
+    try:
+        with cut_after(connection, seconds):  # around the commit too: its answer may be what is lost
+            async with connection:
+                yield connection
+    finally:
+        await pool.putconn(connection)
 
 
 async def connect(url: str, settings: PostgresSettings, application: str) -> Connection:

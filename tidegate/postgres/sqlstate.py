@@ -35,11 +35,15 @@ _BY_STATE = {
     "40P01": Kind.TRANSIENT,  # deadlock_detected
     "55P03": Kind.TRANSIENT,  # lock_not_available
     "57014": Kind.TRANSIENT,  # query_canceled: statement_timeout
+    "XX001": Kind.SYSTEMIC,  # data_corrupted
+    "XX002": Kind.SYSTEMIC,  # index_corrupted
 }
 _BY_CLASS = {
     "08": Kind.TRANSIENT,  # connection exception
     "53": Kind.TRANSIENT,  # insufficient resources: disk, memory, connections
     "58": Kind.TRANSIENT,  # system error
+    "72": Kind.TRANSIENT,  # snapshot too old
+    "F0": Kind.SYSTEMIC,  # the server's configuration file
     "0A": Kind.SYSTEMIC,  # feature not supported
     "26": Kind.SYSTEMIC,  # invalid statement name: a pooler between us and Postgres
     "28": Kind.SYSTEMIC,  # invalid authorization

@@ -1,8 +1,20 @@
 """Redis: the keys, the moves, and nothing else that talks to it."""
 
+from tidegate.stream.calls import is_nogroup
 from tidegate.stream.client import UNAVAILABLE, Client, connect, require
 from tidegate.stream.keys import GROUP, NOBODY, Keys
-from tidegate.stream.stream import Appendable, BacklogFullError, Settlement, ShardState, Stream, Stuck
+from tidegate.stream.records import (
+    Appendable,
+    BacklogFullError,
+    Claimed,
+    Owned,
+    Reentered,
+    Settled,
+    Settlement,
+    ShardState,
+    Stuck,
+)
+from tidegate.stream.stream import Stream
 
 __all__ = [
     "GROUP",
@@ -10,12 +22,17 @@ __all__ = [
     "UNAVAILABLE",
     "Appendable",
     "BacklogFullError",
+    "Claimed",
     "Client",
     "Keys",
+    "Owned",
+    "Reentered",
+    "Settled",
     "Settlement",
     "ShardState",
     "Stream",
     "Stuck",
     "connect",
+    "is_nogroup",
     "require",
 ]

@@ -9,6 +9,7 @@
 | `tg:{n}:seen:{bucket}`    | set, expiring     | digests of the events accepted in this span of time: the early dedupe     |
 | `tg:{n}:replayed:{bucket}`| set, expiring     | digests of the replays appended in this span of time                      |
 | `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
+| `tg:{n}:turn:{what}`      | string, expiring  | the worker whose turn it is to do what one in the fleet should do         |
 
 The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together.
 """
@@ -62,6 +63,9 @@ class Keys:
 
     def seen(self, bucket: int) -> str:
         return self._name(f"seen:{bucket}")
+
+    def turn(self, what: str) -> str:
+        return self._name(f"turn:{what}")
 
 
 def shard_of(source: str, provider_event_id: str, shards: int) -> int:

@@ -28,6 +28,7 @@ OLDEST_SECONDS = Gauge("tidegate_oldest_seconds", "Age of the oldest entry waiti
 RETRIES = Counter("tidegate_retries_total", "Deliveries sent to the retry stream.", ["source", "reason"])
 CLAIMED = Counter("tidegate_claimed_total", "Entries taken over from workers that stopped renewing them.")
 DEAD_LETTERS_OPEN = Gauge("tidegate_dead_letters_open", "Open dead letters.", ["source"])
+BREAKER_STATE = Gauge("tidegate_breaker_state", "0 closed, 1 half open (one tries), 2 open (nobody does).", ["target"])
 REDIS_ERRORS = Counter("tidegate_redis_errors_total", "Failed talks with Redis.", ["kind"])
 UNACCOUNTED = Gauge(
     "tidegate_unaccounted", "Deliveries missing from the ledger; anything but 0 is an alarm.", ["shard"]
