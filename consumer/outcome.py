@@ -14,8 +14,11 @@ from tidegate.postgres.sqlstate import Kind, classify
 from tidegate.telemetry import redaction
 
 HISTORY_MAX = 50
+HISTORY_FIRST = 10
+"""Of a history that is full the first ones stay, and the newest: how it began explains more than what was in the middle."""
 ERROR_CHARS_MAX = 500
 """An attempt's error travels with the entry: it is a hint for a person, the log has the traceback."""
+_PARENT_CHARS_MAX = 200
 
 
 class Outcome(enum.StrEnum):
@@ -44,10 +47,14 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When to try again: ``delays_ms[n]`` before attempt n + 2, plus up to ``jitter_ms``."""
+    """When to try again: ``delays_ms[n]`` before attempt n + 2, plus up to ``jitter_ms``.
+
+    Nothing is tried again later than ``max_age_ms`` after it was received (or first failed after a replay); None: no limit.
+    """
 
     delays_ms: Sequence[int]
     jitter_ms: int
+    max_age_ms: int | None = None
 
     def delay_ms(self, attempt: int, random: Callable[[], float]) -> int | None:
         """Return the wait after failed attempt number ``attempt`` (from 1), None when it was the last."""
@@ -67,44 +74,69 @@ def failed(
     """Return what follows from ``error`` raised for ``delivery``: ``retry``, or ``dead`` with its reason.
 
     Reasons: ``rejected`` (the handler said so), ``invalid`` (Postgres will never take it), ``orphaned`` (the last attempt
-    still missed its parent), ``exhausted`` (any other last attempt).
+    still missed its parent), ``exhausted`` (the schedule allows no other), ``expired`` (its maximum age allows no other).
     """
     text = describe(error)
     if isinstance(error, Reject):
-        return _dead(delivery, "rejected", text, now_ms)
+        return dead(delivery, "rejected", text, now_ms)
     if not isinstance(error, Retry) and classify(error) is Kind.PERMANENT:
-        return _dead(delivery, "invalid", text, now_ms)
+        return dead(delivery, "invalid", text, now_ms)
     waiting_for = error.waiting_for if isinstance(error, Retry) else None
     delay_ms = schedule.delay_ms(delivery.event.attempt, random)
     if delay_ms is None:
-        return _dead(delivery, "orphaned" if waiting_for else "exhausted", text, now_ms)
+        return dead(delivery, "orphaned" if waiting_for else "exhausted", text, now_ms)
     if isinstance(error, Retry) and error.after is not None:
         delay_ms = int(error.after * 1000)
+    if schedule.max_age_ms is not None and now_ms + delay_ms - _born_ms(delivery, now_ms) > schedule.max_age_ms:
+        return dead(delivery, "orphaned" if waiting_for else "expired", text, now_ms)
     reason = "waiting" if waiting_for else "asked" if isinstance(error, Retry) else "error"
     past = _after(delivery, reason, text, now_ms)
     event = replace(past.event, attempt=past.event.attempt + 1)
     return Decided(Outcome.RETRY, replace(past, event=event), reason, text, delay_ms, waiting_for)
 
 
-def malformed(delivery: Delivery, now_ms: int) -> Decided:
-    """Return ``dead`` for what the gate could not read an event out of."""
-    return _dead(delivery, "malformed", delivery.malformed or "", now_ms)
+def dead(delivery: Delivery, reason: str, error: str, now_ms: int) -> Decided:
+    """Return ``dead`` with ``reason``, for what is not tried (again)."""
+    return Decided(Outcome.DEAD, _after(delivery, reason, error, now_ms), reason, error)
 
 
 def describe(error: BaseException) -> str:
-    """Return one line for a person: type and text, storable, without secrets, at most 500 characters."""
+    """Return one line for a person: type and text, storable, without secrets, at most 500 characters.
+
+    It names the parent that is waited for, whatever else the handler had to say.
+    """
     text = " ".join(str(error)[: 4 * ERROR_CHARS_MAX].split())
     if not isinstance(error, Retry | Reject | HandlerError):
         text = f"{type(error).__name__}: {text}"
     state = getattr(error, "sqlstate", None)
     if state:
         text = f"{text} (SQLSTATE {state})"
-    return jsontext.storable(redaction.text(text))[:ERROR_CHARS_MAX]
+    parent = _parent(error, text)
+    text, parent = (
+        jsontext.storable(redaction.text(text)),
+        jsontext.storable(redaction.text(parent))[:_PARENT_CHARS_MAX],
+    )
+    return text[: ERROR_CHARS_MAX - len(parent)] + parent
 
 
-def _dead(delivery: Delivery, reason: str, error: str, now_ms: int) -> Decided:
-    return Decided(Outcome.DEAD, _after(delivery, reason, error, now_ms), reason, error)
+def _parent(error: BaseException, text: str) -> str:
+    """Return what names the parent, unless ``text`` does."""
+    if not isinstance(error, Retry) or error.waiting_for is None:
+        return ""
+    named = error.waiting_for in (word.strip(".,;:()[]'\"") for word in text.split())
+    return "" if named or text == f"waiting for {error.waiting_for}" else f" (waiting for {error.waiting_for})"
+
+
+def _born_ms(delivery: Delivery, now_ms: int) -> int:
+    """Return from when the age of ``delivery`` counts. One replayed after a month gets its whole schedule again."""
+    if not delivery.replay:
+        return delivery.event.received_at_ms
+    since = min(delivery.event.attempt - 1, HISTORY_MAX - HISTORY_FIRST)  # further back other entries are left out
+    return delivery.history[-since:][0].at_ms if since and delivery.history else now_ms
 
 
 def _after(delivery: Delivery, reason: str, error: str, now_ms: int) -> Delivery:
-    return replace(delivery, history=(*delivery.history, Attempt(now_ms, reason, error))[-HISTORY_MAX:])
+    history = (*delivery.history, Attempt(now_ms, reason, error))
+    if len(history) > HISTORY_MAX:
+        history = history[:HISTORY_FIRST] + history[HISTORY_FIRST - HISTORY_MAX :]
+    return replace(delivery, history=history)

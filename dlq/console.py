@@ -38,6 +38,8 @@ _MEANING = {
     "invalid": "Postgres will never take it as it is.",
     "orphaned": "What it belongs to never came.",
     "exhausted": "Every attempt failed.",
+    "expired": "It became too old to be tried again.",
+    "crash_loop": "Workers died of it, again and again.",
     "malformed": "The request was authentic, but no event could be read out of it.",
 }
 

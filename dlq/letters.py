@@ -20,7 +20,7 @@ from tidegate.postgres import Connection
 
 Status = Literal["open", "replaying", "resolved", "discarded"]
 STATUSES: tuple[Status, ...] = ("open", "replaying", "resolved", "discarded")
-REASONS = ("rejected", "invalid", "orphaned", "exhausted", "malformed")
+REASONS = ("rejected", "invalid", "orphaned", "exhausted", "expired", "crash_loop", "malformed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,7 @@ does elsewhere (an e-mail, an API call) may happen again when a transaction is r
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from uuid import UUID
 import psycopg
 
 from tidegate.event import Event
+from tidegate.pattern import Pattern
 
 Transaction = psycopg.AsyncConnection[Any]
 EventHandler = Callable[[Event, Transaction], Awaitable[None]]
@@ -103,17 +102,6 @@ def release(parent: str) -> None:
     released.add(parent)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    source: re.Pattern[str]
-    event_type: re.Pattern[str]
-
-    def matches(self, source: str, provider: str, event_type: str) -> bool:
-        return self.event_type.match(event_type) is not None and (
-            self.source.match(source) is not None or self.source.match(provider) is not None
-        )
-
-
 @dataclass(eq=False, slots=True)
 class Registered:
     """One handler and what it wants. Exactly one of ``single`` and ``batch`` is set."""
@@ -121,15 +109,11 @@ class Registered:
     name: str
     single: EventHandler | None = None
     batch: BatchHandler | None = None
-    patterns: list[_Pattern] = field(default_factory=list)
+    patterns: list[Pattern] = field(default_factory=list)
 
     def wants(self, source: str, provider: str, event_type: str) -> bool:
         """Tell whether an event of this source (or provider) and type is this handler's."""
         return any(pattern.matches(source, provider, event_type) for pattern in self.patterns)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(pattern))
 
 
 class Handlers:
@@ -195,7 +179,7 @@ class Handlers:
 
     def _add(self, function: Callable[..., Awaitable[Any]], source: str, event_type: str, *, batch: bool) -> None:
         self._check(function, 2)
-        pattern = _Pattern(_glob(source), _glob(event_type))
+        pattern = Pattern.of(source, event_type)
         self._matches.clear()
         for handler in self._registered:
             if function is (handler.batch if batch else handler.single):

@@ -7,13 +7,24 @@ A value `env:NAME` or `file:/path` where a secret is expected is read from there
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +33,7 @@ from pydantic_settings import (
 )
 
 from tidegate.errors import UsageError
+from tidegate.pattern import covers
 
 PREFIX = "TIDEGATE_"
 DEFAULT_FILE = Path("tidegate.toml")
@@ -96,6 +108,8 @@ class PostgresSettings(_Section):
     lock_timeout_ms: Annotated[int, Field(ge=1)] = 10_000
     idle_in_transaction_timeout_ms: Annotated[int, Field(ge=1)] = 60_000
     """Above this Postgres ends a transaction whose worker hangs, so that its locks do not."""
+    transaction_timeout_ms: Annotated[int, Field(ge=1)] = 120_000
+    """A transaction of a batch that takes longer is cut off and repeated: the network to Postgres may have gone silent."""
 
 
 class IngestSettings(_Section):
@@ -122,32 +136,98 @@ class ConsumerSettings(_Section):
     """MODULE:HANDLERS; None: the built-in engagement read model."""
     batch: Annotated[int, Field(ge=1, le=5000)] = 500
     """Deliveries in one transaction, at most."""
+    batch_bytes: Annotated[int, Field(ge=1024)] = 4_194_304
+    """Bytes of them, at most; a single larger delivery is a batch of its own. A process holds several times this."""
+    batch_target_seconds: Seconds = 2.0
+    """Batches shrink until a transaction takes no longer than this, and grow again up to ``batch``."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Batches in work at once."""
+    prefetch: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Deliveries read ahead of the batches. More: fewer reads; but other workers cannot have what waits here."""
+    held_bytes: Annotated[int, Field(ge=1024)] = 16_777_216
+    """Bytes of deliveries in a worker's hands, in work and read ahead; above it nothing more is read."""
+    linger_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """How long a small batch waits to fill while another is in work; with none in work, never. 0: never."""
     block_ms: Annotated[int, Field(ge=10, le=60_000)] = 1000
     """How long a read waits for a first entry."""
     lease_seconds: Seconds = 15.0
     """An entry nobody renewed for this long is taken over by another worker."""
+    deliveries_max: Annotated[int, Field(ge=2, le=100)] = 3
+    """Which delivery of an entry, from workers that died holding it to the next, is tried alone; if that kills the worker too
+    it is a letter, reason `crash_loop`."""
+    event_seconds: Seconds = 20.0
+    """How long a handler may take for one event; above it the attempt has failed. Keep it above postgres.lock_timeout_ms."""
+    batch_seconds: Seconds = 25.0
+    """How long the handlers of one transaction may take; above it the batch is halved."""
+    hang_seconds: Seconds = 60.0
+    """A handler that blocks the whole process, or will not be stopped, for this long ends it: others take over."""
+    breaker_failures: Count = 3
+    """So many failures of Postgres in a row pause this worker until a probe succeeds; wrong schema or rights do at once."""
+    breaker_seconds_max: Seconds = 5.0
+    """The longest wait between two probes; the first waits a second."""
     drain_seconds: Seconds = 30.0
     """How long a stopping worker may finish its batches before it hands them back."""
+    handback_seconds: Seconds = 5.0
+    """How long a stopping worker may take to hand back what it did not finish; what it cannot is taken over later."""
+    drain_limit_seconds: Seconds = 7200.0
+    """How long `consume --drain` goes on before it gives up; longer than the default retry schedule, which it waits for."""
     reconnect_seconds: Seconds = 300.0
     """A worker that lost Redis or Postgres for this long exits with code 3."""
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
+def _none_if_unlimited(value: float | None) -> float | None:
+    return None if value == math.inf else value
+
+
+Delays = Annotated[list[Annotated[float, Field(ge=0, le=30 * 86_400)]], Field(max_length=50)]
+Glob = Annotated[str, Field(min_length=1, max_length=500)]
+MaxAge = Annotated[float | None, Field(gt=0), AfterValidator(_none_if_unlimited)]
+
+
+class RetryRule(_Section):
+    """What it leaves out is taken from [retry]."""
+
+    source: Glob = "*"
+    """Name of a source, or of a provider; `*`, `?` and `[]` as in file names."""
+    type: Glob = "*"
+    """Type of event, likewise."""
+    delays_seconds: Delays = Field(default_factory=list)
+    jitter_ms: Annotated[int, Field(ge=0)] = 0
+    max_age_seconds: MaxAge = None
+    """`inf`: no limit, whatever [retry] says."""
+
+    def __str__(self) -> str:
+        return f"source {self.source!r}, type {self.type!r}"
+
+
 class RetrySettings(_Section):
-    delays_seconds: Annotated[list[Annotated[float, Field(ge=0)]], Field(max_length=50)] = [
-        5,
-        15,
-        60,
-        300,
-        900,
-        3600,
-    ]
+    delays_seconds: Delays = [5, 15, 60, 300, 900, 3600]
     """Wait before the second attempt, the third, ...; after the last the delivery is dead."""
     jitter_ms: Annotated[int, Field(ge=0)] = 1000
     """Up to this much is added, so that what failed together does not come back together."""
+    max_age_seconds: MaxAge = None
+    """A delivery whose next attempt would be later than this after it was received is dead; None: no limit."""
+    rules: list[RetryRule] = Field(default_factory=list)
+    """Other values for some sources or types: the first rule that matches counts."""
+
+    @field_validator("rules")
+    @classmethod
+    def _complete(cls, rules: list[RetryRule], info: ValidationInfo) -> list[RetryRule]:
+        """Refuse rules that never apply, and take what the others leave out from the section."""
+        hidden = []
+        for number, rule in enumerate(rules):
+            over = [one for one in rules[:number] if covers(one.source, rule.source) and covers(one.type, rule.type)]
+            if over:
+                first = f"rules.{rules.index(over[0])} ({over[0]})"
+                hidden.append(f"rules.{number} ({rule}) never applies: {first} comes before it and takes all of it")
+        if hidden:
+            raise ValueError("; ".join(hidden))
+        return [
+            rule.model_copy(update={name: info.data[name] for name in info.data if name not in rule.model_fields_set})
+            for rule in rules
+        ]
 
 
 class ConsoleSettings(_Section):
@@ -216,6 +296,37 @@ class Settings(BaseSettings):
     sources: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")], SourceSettings] = Field(
         default_factory=dict
     )
+
+    @model_validator(mode="after")
+    def _limits_fit_together(self) -> Self:
+        """Refuse limits of which the wrong one would end first."""
+        consumer, postgres = self.consumer, self.postgres
+        event_ms, batch_ms = consumer.event_seconds * 1000, consumer.batch_seconds * 1000
+        wrong = [
+            text
+            for fits, text in (
+                (
+                    event_ms > postgres.lock_timeout_ms,
+                    "consumer.event_seconds must be longer than postgres.lock_timeout_ms: else an event that waits for "
+                    "another transaction's lock loses an attempt",
+                ),
+                (batch_ms >= event_ms, "consumer.batch_seconds must not be shorter than consumer.event_seconds"),
+                (
+                    batch_ms < postgres.idle_in_transaction_timeout_ms,
+                    "consumer.batch_seconds must be shorter than postgres.idle_in_transaction_timeout_ms: else Postgres ends "
+                    "the transaction of a slow handler before we can tell whose it is",
+                ),
+                (
+                    max(batch_ms + event_ms, postgres.statement_timeout_ms) < postgres.transaction_timeout_ms,
+                    "postgres.transaction_timeout_ms must be longer than postgres.statement_timeout_ms, and than "
+                    "consumer.batch_seconds and consumer.event_seconds together",
+                ),
+            )
+            if not fits
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     def require_redis(self) -> str:
         """Return the Redis URL; raise UsageError naming the variable when there is none."""
@@ -302,16 +413,23 @@ def _unknown_variable(name: str) -> str:
 def _explain(item: Mapping[str, Any], file: Path | None) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        names = [*_names(Settings), *(f"sources.*.{name}" for name in SourceSettings.model_fields)]
+        names = [
+            *_names(Settings),
+            *(f"sources.*.{name}" for name in SourceSettings.model_fields),
+            *(f"retry.rules.*.{name}" for name in RetryRule.model_fields),
+        ]
         parts = where.split(".")
-        if parts[0] == "sources" and len(parts) > 2:
-            parts[1] = "*"
+        free = {"sources": 1, "retry": 2}.get(parts[0], len(parts))  # where a name or number of the user's own stands
+        if free < len(parts) - 1:
+            parts[free] = "*"
         near = difflib.get_close_matches(".".join(parts), names, n=1, cutoff=0.6)
         hint = near[0] if near else None
-        if hint and parts[0] == "sources":
-            hint = hint.replace("*", where.split(".")[1])
+        if hint and "*" in parts:
+            hint = hint.replace("*", where.split(".")[free])
         return f"unknown setting {where!r}" + (f": did you mean {hint!r}?" if hint else "")
     # Pydantic's own text without the value: the value may be a secret.
     text = str(item["msg"]).removeprefix("Value error, ")
     source = f" (in {file} or the environment)" if file else ""
+    if not where:
+        return text + source
     return f"setting {where!r}: {text}{source}"

@@ -153,6 +153,14 @@ def test_config_shows_what_is_in_force_and_no_secret(folder: Path) -> None:
     assert SECRET not in done.stdout
 
 
+def test_config_shows_what_a_retry_rule_comes_to(folder: Path) -> None:
+    rule = '[retry]\njitter_ms = 7\n[[retry.rules]]\nsource = "crm"\ndelays_seconds = [1]\nmax_age_seconds = inf\n'
+    with (folder / "tidegate.toml").open("a") as file:
+        file.write(rule)
+    (shown,) = json.loads(run("config", cwd=folder).stdout)["retry"]["rules"]
+    assert shown == {"source": "crm", "type": "*", "delays_seconds": [1.0], "jitter_ms": 7, "max_age_seconds": None}
+
+
 def test_audit_of_nothing_is_zero(folder: Path, servers_given: dict[str, str]) -> None:
     done = run("audit", "--json", cwd=folder, given=servers_given)
     assert done.returncode == 0

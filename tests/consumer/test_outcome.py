@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from psycopg import errors
 
-from consumer.outcome import ERROR_CHARS_MAX, HISTORY_MAX, Outcome, Schedule, failed
+from consumer.outcome import ERROR_CHARS_MAX, HISTORY_FIRST, HISTORY_MAX, Outcome, Schedule, failed
 from tests.fixtures import event
 from tidegate import Reject, Retry
 from tidegate.event import Attempt, Delivery
@@ -49,9 +49,75 @@ def test_a_retry_carries_its_history_and_the_next_attempt() -> None:
 def test_history_and_errors_have_an_end() -> None:
     long = Delivery(event(), history=tuple(Attempt(n, "error", "x") for n in range(HISTORY_MAX)))
     decided = failed(long, ValueError("y" * 10_000), SCHEDULE, now_ms=1, random=lambda: 0)
-    assert len(decided.delivery.history) == HISTORY_MAX
+    assert [past.at_ms for past in decided.delivery.history] == [
+        *range(HISTORY_FIRST),
+        *range(HISTORY_FIRST + 1, 50),
+        1,
+    ]
     assert len(decided.error) == ERROR_CHARS_MAX
     assert decided.delivery.history[-1].error == decided.error
+
+
+AGED = replace(SCHEDULE, max_age_ms=60_000)
+
+
+@pytest.mark.parametrize(
+    ("error", "age_ms", "expected"),
+    [
+        (ValueError(), 55_000, (Outcome.RETRY, "error")),
+        (ValueError(), 55_001, (Outcome.DEAD, "expired")),
+        (Retry(after=60), 0, (Outcome.RETRY, "asked")),
+        (Retry(after=60), 1, (Outcome.DEAD, "expired")),
+        (Retry(waiting_for="p:1"), 55_001, (Outcome.DEAD, "orphaned")),
+        (Reject("no"), 55_001, (Outcome.DEAD, "rejected")),
+    ],
+)
+def test_nothing_is_tried_again_when_it_would_be_too_old_by_then(
+    error: Exception, age_ms: int, expected: tuple[Outcome, str]
+) -> None:
+    delivery = Delivery(event(received_at_ms=1_000_000))
+    decided = failed(delivery, error, AGED, now_ms=1_000_000 + age_ms, random=lambda: 0)
+    assert (decided.outcome, decided.reason) == expected
+
+
+def replayed(attempt: int, *at_ms: int) -> Delivery:
+    return Delivery(
+        event(received_at_ms=0, attempt=attempt), tuple(Attempt(at, "error", "x") for at in at_ms), replay=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("delivery", "now_ms", "reason"),
+    [
+        (replayed(1, 10, 20), 10**9, "error"),
+        (replayed(1), 10**9, "error"),
+        (replayed(2, 10, 20, 10**9), 10**9 + 45_000, "error"),
+        (replayed(2, 10, 20, 10**9), 10**9 + 45_001, "expired"),
+        (replayed(3, 10, 10**9, 10**9 + 5), 10**9 + 1, "expired"),
+        # So many failures that the first one since the replay is no longer among those kept.
+        (replayed(46, *range(10), *[10**9] * 40), 10**9 + 55_000, "error"),
+    ],
+)
+def test_a_replayed_letter_has_its_whole_schedule_again(delivery: Delivery, now_ms: int, reason: str) -> None:
+    schedule = replace(AGED, delays_ms=[5_000, 15_000, 60_000, *[5_000] * 47])
+    assert failed(delivery, ValueError(), schedule, now_ms=now_ms, random=lambda: 0).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Retry(waiting_for="enrollment:42"), "waiting for enrollment:42"),
+        (Retry("not yet", waiting_for="enrollment:42"), "not yet (waiting for enrollment:42)"),
+        (Retry("no enrollment:42, yet", waiting_for="enrollment:42"), "no enrollment:42, yet"),
+        (Retry("no enrollment:421", waiting_for="enrollment:42"), "no enrollment:421 (waiting for enrollment:42)"),
+        (Retry("y" * 10_000, waiting_for="p:1"), "y" * (ERROR_CHARS_MAX - 18) + " (waiting for p:1)"),
+        (Retry("y" * 10_000, waiting_for="p" * 10_000), "y" * 300 + " (waiting for " + "p" * 186),
+        (Retry("asked", waiting_for="a@b.example\x00"), "asked (waiting for ***@b.example\ufffd)"),
+    ],
+)
+def test_an_orphan_names_its_parent_whatever_else_the_handler_says(error: Exception, said: str) -> None:
+    decided = failed(Delivery(event(attempt=4)), error, SCHEDULE, now_ms=1, random=lambda: 0)
+    assert (decided.reason, decided.error) == ("orphaned", said)
 
 
 def test_an_error_text_can_be_stored_whatever_is_in_it() -> None:
