@@ -12,17 +12,22 @@ Three things make this exact:
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import psycopg
 
 from consumer import events as events_table
-from consumer.handling import handler_errors
-from consumer.outcome import Decided, Outcome, Schedule, failed, malformed
+from consumer.burying import bury
+from consumer.handling import HandlerTimeoutError, handler_errors
+from consumer.outcome import Decided, Outcome, dead, failed
+from consumer.part import Part
+from consumer.policy import Policy
+from consumer.recognise import recognise
 from dlq import letters
 from tidegate.event import Delivery, Event
 from tidegate.handlers import Batch, Handlers, Ignore, Registered, collecting
@@ -30,6 +35,10 @@ from tidegate.postgres import Connection, Kind, classify
 from tidegate.telemetry import logs
 
 log = logs.get(__name__)
+
+
+class OvertimeError(Exception):
+    """The handlers of a transaction took longer together than they may: it was rolled back, and is to be halved."""
 
 
 class _UndoError(Exception):
@@ -40,52 +49,69 @@ class _UndoError(Exception):
         self.failures = failures
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Applied:
     """What a committed transaction decided, by delivery id, and the parents its handlers released."""
 
     decided: dict[UUID, Decided] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
 
+    def __or__(self, other: Applied) -> Applied:
+        return Applied(self.decided | other.decided, self.released | other.released)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Of one transaction. ``until`` is when its handlers must be done, in the event loop's time."""
+
+    isolate: bool
+    lone: bool
+    until: float
+    event_seconds: float
+
+    def left_seconds(self) -> float:
+        """Return what is left of the handlers' time. A lone event has its own; what is over for more is OvertimeError."""
+        if self.lone:
+            return self.event_seconds
+        left = self.until - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise OvertimeError
+        return left
+
 
 @dataclass(slots=True)
 class _Work:
     connection: Connection
-    isolate: bool
+    limits: _Limits
     done: dict[UUID, Outcome] = field(default_factory=dict)
     already_dead: set[UUID] = field(default_factory=set)
     failures: dict[UUID, Exception] = field(default_factory=dict)
 
 
 class Applier:
-    """Applies batches with the handlers of one application."""
+    """Applies parts with the handlers of one application. ``event_seconds`` limits a handler's time for one event."""
 
-    def __init__(self, handlers: Handlers, schedule: Schedule) -> None:
+    def __init__(self, handlers: Handlers, policy: Policy, *, event_seconds: float = 20.0) -> None:
         self.handlers = handlers
-        self.schedule = schedule
+        self.policy = policy
+        self.event_seconds = event_seconds
 
-    async def apply(
-        self,
-        connection: Connection,
-        deliveries: Sequence[Delivery],
-        *,
-        foreign: Sequence[letters.Death] = (),
-        shard_of: dict[UUID, int] | None = None,
-        isolate: bool = False,
-    ) -> Applied:
-        """Apply ``deliveries`` in one transaction on ``connection`` and bury ``foreign`` in it.
+    async def apply(self, connection: Connection, part: Part, *, isolate: bool = False) -> Applied:
+        """Apply ``part`` in one transaction on ``connection``.
 
-        Raises only what makes repeating the whole batch right: errors that are transient or systemic. ``isolate`` checks
-        deferred constraints event by event: for a batch that Postgres refused at COMMIT, where no savepoint helps.
+        Raises OvertimeError when its handlers are too slow together, and else only what makes repeating it right: errors
+        that are transient or systemic. ``isolate`` checks deferred constraints event by event, and takes a statement that
+        timed out for the event's own: for a part that Postgres refused at COMMIT, where no savepoint helps, or a lone event.
         """
-        work = _Work(connection, isolate)
-        by_id = {delivery.event.delivery_id: delivery for delivery in deliveries}
-        readable = sorted((item for item in by_id.values() if item.malformed is None), key=_identity)
+        by_id = {delivery.event.delivery_id: delivery for delivery in part.deliveries}
+        until = asyncio.get_running_loop().time() + part.batch_seconds
+        work = _Work(connection, _Limits(isolate, len(by_id) == 1, until, self.event_seconds))
+        to_try = (item for item in by_id.values() if item.malformed is None and _id(item) not in part.condemned)
         with collecting() as released:
             async with connection.transaction():
-                await self._divide(work, readable)
-                decided = self._decide(work, by_id)
-                await self._bury(work, decided, foreign, shard_of or {})
+                await self._divide(work, sorted(to_try, key=_identity))
+                decided = self._decide(work, by_id, part)
+                await bury(connection, decided, part)
                 replayed = [
                     item.delivery.event.delivery_id
                     for item in decided.values()
@@ -105,15 +131,17 @@ class Applier:
             return
         try:
             async with work.connection.transaction():
-                part = _Work(work.connection, work.isolate)
+                part = _Work(work.connection, work.limits)
                 await self._together(part, deliveries)
-                if work.isolate:
+                if work.limits.isolate:
                     await work.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except _UndoError as undo:
             work.failures.update(undo.failures)
             await self._divide(work, [item for item in deliveries if _id(item) not in undo.failures])
+        except OvertimeError:
+            raise
         except Exception as error:
-            if _ours(error, work.isolate):
+            if _ours(error, work.limits.isolate):
                 raise
             if len(deliveries) == 1:
                 work.failures[_id(deliveries[0])] = error
@@ -137,7 +165,7 @@ class Applier:
         fresh = [item for item in deliveries if _id(item) in inserted]
         known = [item for item in deliveries if _id(item) not in inserted]
         if known:
-            await self._recognise(work, known)
+            work.done |= await recognise(work.connection, known)
         if fresh:
             # After the insert, never before it: only now do we hold the events.
             work.already_dead = await letters.died(work.connection, fresh)
@@ -151,19 +179,6 @@ class Applier:
             await events_table.remove(work.connection, [item.event for item in deliveries if _id(item) in gone])
         if ignored:
             await events_table.ignore(work.connection, [item.event for item in fresh if _id(item) in ignored])
-
-    async def _recognise(self, work: _Work, known: Sequence[Delivery]) -> None:
-        """Classify events that were there before: our own redelivery, or a duplicate."""
-        rows = await events_table.existing(work.connection, [item.event for item in known])
-        # Of a delivery that died, was replayed and applied, the settle of the death may still be due.
-        dead = await letters.died(work.connection, known)
-        for item in known:
-            if _id(item) in dead:
-                work.done[_id(item)] = Outcome.DEAD
-                continue
-            row = rows.get(_identity(item))
-            own = row is not None and row.delivery_id == _id(item)
-            work.done[_id(item)] = Outcome(row.outcome) if row is not None and own else Outcome.DUPLICATE
 
     async def _run_handlers(
         self, work: _Work, fresh: Sequence[Delivery], matches: dict[UUID, tuple[Registered, ...]]
@@ -179,7 +194,7 @@ class Applier:
             todo = [event for event in wanted[handler] if event.delivery_id not in work.failures]
             if not todo:
                 continue
-            failures = await self._run(work.connection, handler, todo, work.isolate)
+            failures = await self._run(work, handler, todo)
             for event_id in [event_id for event_id, error in failures.items() if isinstance(error, Ignore)]:
                 del failures[event_id]
                 if len(matches[event_id]) == 1:
@@ -194,91 +209,55 @@ class Applier:
         return ignored
 
     @staticmethod
-    async def _run(
-        connection: Connection, handler: Registered, todo: Sequence[Event], isolate: bool
-    ) -> dict[UUID, Exception]:
+    async def _run(work: _Work, handler: Registered, todo: Sequence[Event]) -> dict[UUID, Exception]:
+        connection, limits = work.connection, work.limits
         if handler.batch is not None:
             batch = Batch(todo)
-            async with handler_errors(connection):
-                await handler.batch(batch, connection)
+            try:
+                async with handler_errors(connection, limits.left_seconds()):
+                    await handler.batch(batch, connection)
+            except HandlerTimeoutError:
+                if limits.lone:
+                    raise
+                raise OvertimeError from None
             return dict(batch.decisions)
         failures: dict[UUID, Exception] = {}
         if handler.single is None:
             return failures
         for event in todo:
+            limits.left_seconds()
             try:
-                async with connection.transaction(), handler_errors(connection):
+                async with connection.transaction(), handler_errors(connection, limits.event_seconds):
                     await handler.single(event, connection)
             except Exception as error:
-                if _ours(error, isolate):
+                if _ours(error, limits.isolate):
                     raise
                 failures[event.delivery_id] = error
         return failures
 
-    def _decide(self, work: _Work, by_id: dict[UUID, Delivery]) -> dict[UUID, Decided]:
+    def _decide(self, work: _Work, by_id: dict[UUID, Delivery], part: Part) -> dict[UUID, Decided]:
         now_ms = time.time_ns() // 1_000_000
         decided: dict[UUID, Decided] = {}
         for event_id, delivery in by_id.items():
+            event = delivery.event
             if delivery.malformed is not None:
-                decided[event_id] = malformed(delivery, now_ms)
+                decided[event_id] = dead(delivery, "malformed", delivery.malformed, now_ms)
+            elif event_id in part.condemned:
+                decided[event_id] = dead(delivery, "crash_loop", part.condemned[event_id], now_ms)
             elif event_id in work.already_dead:
                 decided[event_id] = Decided(Outcome.DEAD, delivery, already=True)
             elif event_id in work.failures:
+                schedule = self.policy.schedule_for(event.source, event.provider, event.event_type)
                 error = work.failures[event_id]
-                decided[event_id] = failed(delivery, error, self.schedule, now_ms=now_ms, random=random.random)
+                decided[event_id] = failed(delivery, error, schedule, now_ms=now_ms, random=random.random)
             else:
                 outcome = work.done[event_id]
                 decided[event_id] = Decided(outcome, delivery, already=outcome is Outcome.DEAD)
         return decided
 
-    async def _bury(
-        self,
-        work: _Work,
-        decided: dict[UUID, Decided],
-        foreign: Sequence[letters.Death],
-        shard_of: dict[UUID, int],
-    ) -> None:
-        dying = [item for item in decided.values() if item.outcome is Outcome.DEAD and not item.already]
-        readable = sorted((item.delivery for item in dying if item.delivery.malformed is None), key=_identity)
-        if readable:
-            held = await self._hold(work.connection, readable)
-            decided.update(held)
-        deaths = [
-            letters.Death(item.delivery, item.reason, item.error, shard_of.get(_id(item.delivery), 0))
-            for item in dying
-            if decided[_id(item.delivery)].outcome is Outcome.DEAD
-        ]
-        if deaths or foreign:
-            await letters.bury(work.connection, [*deaths, *foreign])
-
-    async def _hold(self, connection: Connection, dying: Sequence[Delivery]) -> dict[UUID, Decided]:
-        """Take the rows of events about to die; return those another transaction settled first."""
-        try:
-            async with connection.transaction():
-                outcomes = [Outcome.IGNORED] * len(dying)
-                held = await events_table.insert(connection, dying, outcomes, without_payload=True)
-        except Exception as error:
-            if classify(error) is not Kind.PERMANENT:
-                raise
-            if len(dying) == 1:
-                return {}  # no transaction can insert this row, so none can have applied the event
-            middle = len(dying) // 2
-            return await self._hold(connection, dying[:middle]) | await self._hold(connection, dying[middle:])
-        lost = [item for item in dying if _id(item) not in held]
-        mine = [item.event for item in dying if _id(item) in held]
-        if mine:
-            await events_table.remove(connection, mine)
-        dead = await letters.died(connection, dying)
-        overtaken = {_id(item): Decided(Outcome.DEAD, item, already=True) for item in dying if _id(item) in dead}
-        if lost:
-            work = _Work(connection, isolate=False)
-            await self._recognise(work, lost)
-            overtaken |= {_id(item): Decided(work.done[_id(item)], item) for item in lost}
-        return overtaken
-
 
 def _ours(error: Exception, isolate: bool) -> bool:
-    """Tell whether to repeat the batch. A statement that timed out again and again is the event's doing, not an outage."""
+    """Tell whether to repeat the part. ``isolate``: a statement that timed out again and again is the event's doing."""
     if isolate and getattr(error, "sqlstate", None) == "57014":
         return False
     return classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
@@ -297,8 +276,3 @@ def _identity(delivery: Delivery) -> tuple[str, str]:
 
 def _name(event: Event) -> str:
     return f"{event.source}/{event.provider_event_id}"
-
-
-def parents_of(decided: Iterable[Decided]) -> set[str]:
-    """Return the parents that orphans among ``decided`` wait for."""
-    return {item.waiting_for for item in decided if item.waiting_for is not None}

@@ -8,33 +8,24 @@ import secrets
 import socket
 from contextlib import AsyncExitStack
 
-from redis.exceptions import RedisError
-
 from consumer import engagement
-from consumer.apply import Applier
-from consumer.intake import Intake
-from consumer.outcome import Schedule
+from consumer.assembly import assemble
+from consumer.breaker import State
+from consumer.draining import Drain
+from consumer.policy import Policy
 from consumer.upkeep import Upkeep
+from consumer.watchdog import EXIT_CODE, Watchdog
 from consumer.worker import Worker
 from tidegate import postgres
 from tidegate.handlers import Handlers
 from tidegate.loading import load_handlers
 from tidegate.postgres import schema
 from tidegate.serving import on_stop_signals, server
-from tidegate.settings import RetrySettings, Settings
-from tidegate.stream import UNAVAILABLE, Stream, connect, require
+from tidegate.settings import Settings
+from tidegate.stream import Stream, connect, require
 from tidegate.telemetry import health, logs, metrics
 
 log = logs.get(__name__)
-
-_LIVE_SECONDS = 600.0
-"""A lane that has not turned for this long hangs in a handler. Generous: a batch of slow handlers is no reason to be killed,
-and a handler that blocks the loop keeps /livez from answering at all."""
-
-
-def schedule_of(settings: RetrySettings) -> Schedule:
-    """Return the retry schedule ``settings`` describe."""
-    return Schedule([int(delay * 1000) for delay in settings.delays_seconds], settings.jitter_ms)
 
 
 def handlers_of(settings: Settings) -> Handlers:
@@ -44,13 +35,14 @@ def handlers_of(settings: Settings) -> Handlers:
     return load_handlers(settings.consumer.handlers)
 
 
-async def consume(settings: Settings, metrics_listener: socket.socket | None, *, drain: bool = False) -> None:
+async def consume(settings: Settings, metrics_listener: socket.socket | None, *, drain: Drain | None = None) -> bool:
     """Work until SIGTERM or SIGINT; a second one leaves at once, which loses nothing. ``drain``: or until all is done.
 
+    Return whether what was asked for was done: False for a drain that left something behind.
     Raises UsageError or UnreachableError before the first read, and UnreachableError when a server stays away.
     """
     handlers = handlers_of(settings)
-    schedule = schedule_of(settings.retry)
+    policy = Policy.of(settings.retry)
     metrics.declare_sources(settings.sources)
     redis_url, postgres_url = settings.require_redis(), settings.require_postgres()
     consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -68,68 +60,64 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
         pool = await stack.enter_async_context(
             postgres.pool(postgres_url, settings.postgres, "tidegate consume", max_size=size)
         )
-        stream = Stream.of(client, settings.stream, waiting_ttl_seconds=schedule.span_seconds + 3600)
-        intake = Intake(stream, reader, consumer, batch=options.batch, block_ms=options.block_ms)
-        await intake.make_groups()
-        worker = Worker(
-            stream,
-            intake,
-            pool,
-            Applier(handlers, schedule),
-            concurrency=options.concurrency,
-            drain_seconds=options.drain_seconds,
-            reconnect_seconds=options.reconnect_seconds,
+        stream = Stream.of(client, settings.stream, waiting_ttl_seconds=policy.span_seconds + 3600)
+        transaction_seconds = settings.postgres.transaction_timeout_ms / 1000
+        worker = assemble(
+            stream, reader, pool, handlers, policy, consumer, options, transaction_seconds=transaction_seconds
         )
-        upkeep = Upkeep(stream, intake, pool, lease_seconds=options.lease_seconds, batch=options.batch)
+        await worker.intake.make_groups()
+        upkeep = Upkeep(stream, worker.intake, pool, lease_seconds=options.lease_seconds)
+        watchdog = Watchdog(
+            lambda: worker.committer.still_seconds, hang_seconds=options.hang_seconds, lane_seconds=transaction_seconds
+        )
         if metrics_listener is not None:
-            await stack.enter_async_context(_serving_health(worker, metrics_listener))
+            live_seconds = transaction_seconds + options.hang_seconds
+            await stack.enter_async_context(_serving_health(worker, metrics_listener, live_seconds=live_seconds))
         on_stop_signals(worker.stop, lambda: os._exit(1))
         log.info("worker started", consumer=consumer, handlers=len(handlers), shards=len(stream.keys))
-        keeping = asyncio.create_task(upkeep.run())
-        draining = asyncio.create_task(_until_drained(stream, worker)) if drain else None
+        background = [asyncio.create_task(upkeep.run()), asyncio.create_task(watchdog.run())]
+        draining = asyncio.create_task(drain.run(stream, worker.stop)) if drain is not None else None
         try:
             await worker.run()
         finally:
-            background = [task for task in (keeping, draining) if task is not None]
+            background += [draining] if draining is not None else []
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            handed = await intake.leave(idle_ms=int(options.lease_seconds * 1000) + 1)
-            log.info("worker stopped", consumer=consumer, handed_back=handed)
+            await _leave(worker, options.handback_seconds)
+        return drain is None or await drain.ended(stream)
 
 
-async def _until_drained(stream: Stream, worker: Worker) -> None:
-    """Stop ``worker`` when both streams of every shard are empty."""
-    while True:
-        try:
-            states = [await stream.audit(shard) for shard in range(len(stream.keys))]
-        except (*UNAVAILABLE, RedisError):
-            await asyncio.sleep(1)  # the lanes report it
-            continue
-        left = sum(state.events + state.retry for state in states)
-        if not left:
-            log.info("drained")
-            worker.stop()
-            return
-        log.info("draining", left=left)
-        await asyncio.sleep(1)
+async def _leave(worker: Worker, limit_seconds: float) -> None:
+    handed = 0
+    try:
+        async with asyncio.timeout(limit_seconds):
+            handed = await worker.intake.leave()
+    except TimeoutError:
+        log.warning("could not hand back in time; what is left is taken over when its lease runs out")
+    log.info("worker stopped", consumer=worker.intake.consumer, handed_back=handed)
+    if worker.stuck:
+        log.error("a handler will not be stopped: leaving without it", lanes=len(worker.stuck))
+        os._exit(EXIT_CODE)
 
 
 class _serving_health:  # noqa: N801 - reads as `async with _serving_health(...)`
     """Serves /livez, /readyz and /metrics of a worker while it runs."""
 
-    def __init__(self, worker: Worker, listener: socket.socket) -> None:
+    def __init__(self, worker: Worker, listener: socket.socket, *, live_seconds: float) -> None:
         self._worker = worker
+        self._live_seconds = live_seconds
         self._listener = listener
         self._server = server(health.application(live=self._live, ready=self._ready), drain_seconds=1)
 
     async def _live(self) -> dict[str, str]:
-        seconds = self._worker.still_seconds
-        return {"lanes": f"no batch or read ended for {seconds:.0f} s"} if seconds > _LIVE_SECONDS else {}
+        seconds = self._worker.committer.still_seconds
+        return {"lanes": f"a transaction has taken {seconds:.0f} s"} if seconds > self._live_seconds else {}
 
     async def _ready(self) -> dict[str, str]:
-        away = [outage for outage in (self._worker.redis, self._worker.postgres) if outage.since is not None]
-        return {outage.name.lower(): "does not answer" for outage in away}
+        wrong = {"redis": "does not answer"} if self._worker.redis.since is not None else {}
+        breaker = self._worker.committer.breaker
+        return wrong if breaker.state is State.CLOSED else {**wrong, "postgres": f"breaker open, {breaker.why}"}
 
     async def __aenter__(self) -> None:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))

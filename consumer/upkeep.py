@@ -1,6 +1,7 @@
 """What keeps the streams moving beside the batches: due retries, leases, what dead workers left, consumers that are gone.
 
-Every worker does all of it, at times of its own: each step is atomic on the server, so two at once are merely one too many.
+Every worker does all of it: each step is atomic on the server, so two at once are merely one too many. Only the sweep, which
+walks over all that is pending, is done by one worker at a time.
 """
 
 from __future__ import annotations
@@ -16,42 +17,51 @@ from redis.exceptions import RedisError
 from consumer.intake import Intake
 from dlq import letters
 from tidegate import ledger
-from tidegate.postgres import Pool
-from tidegate.stream import NOBODY, UNAVAILABLE, Stream
+from tidegate.postgres import Pool, borrowed
+from tidegate.stream import NOBODY, UNAVAILABLE, Stream, Stuck
 from tidegate.telemetry import logs, metrics
 
 log = logs.get(__name__)
 
 REENTER_MAX = 500
-"""Entries moved by one call: it holds Redis meanwhile."""
+REENTER_BYTES_MAX = 2 * 1024 * 1024
+"""Moved by one call, which holds Redis meanwhile."""
+REENTER_ROOM = 1000
+"""Retries come back while fewer entries than this are on the stream: what arrives now must not queue behind a million of them."""
+REENTER_FLOOR = 10
+"""But as many as this come back in each turn: a stream that is never short must not hold them off for ever."""
 REENTER_EVERY_SECONDS = 0.25
+REENTER_AGAIN_SECONDS = 0.02
+SWEEP_EVERY_SECONDS = 0.5
+SWEEP_TURN_MS = 350
+"""Shorter than the shortest pause between two sweeps of one worker, so that a lone worker never waits for itself."""
 GONE_IDLE_MS = 3_600_000
 """A consumer with nothing pending and no sign for an hour is forgotten; were it alive, its next read would make it anew."""
+MEASURE_SECONDS = 10.0
 
 
 class Upkeep:
     """The background services of one worker: `run` them all, or each once."""
 
-    def __init__(self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float, batch: int) -> None:
+    def __init__(self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float) -> None:
         self.stream = stream
         self.intake = intake
         self.pool = pool
         self._lease_ms = int(lease_seconds * 1000)
-        self._batch = batch
-        self._next_due_ms: dict[int, int | None] = {}
+        self._more_due = False
 
     async def run(self) -> None:
         """Run until cancelled. An error of Redis is the intake's to report; the next turn comes anyway."""
         third = self._lease_ms / 3000
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._forever(self.reenter, REENTER_EVERY_SECONDS))
-            group.create_task(self._forever(self.beat, third))
-            group.create_task(self._forever(self.sweep, third))
-            group.create_task(self._forever(self.retire, 60.0))
-            group.create_task(self._forever(self.measure, 5.0))
+            group.create_task(self._forever(self.reenter, self._until_reenter))
+            group.create_task(self._forever(self.beat, lambda: third))
+            group.create_task(self._forever(self.sweep_in_turn, lambda: min(third, SWEEP_EVERY_SECONDS)))
+            group.create_task(self._forever(self.retire, lambda: 60.0))
+            group.create_task(self._forever(self.measure, lambda: 5.0))
 
     @staticmethod
-    async def _forever(step: Callable[[], Awaitable[object]], every_seconds: float) -> None:
+    async def _forever(step: Callable[[], Awaitable[object]], pause_seconds: Callable[[], float]) -> None:
         while True:
             try:
                 await step()
@@ -60,55 +70,81 @@ class Upkeep:
             except Exception:
                 log.exception("upkeep failed; it goes on", step=getattr(step, "__name__", "?"))
             # Jitter: workers started together must not sweep together.
-            await asyncio.sleep(every_seconds * (0.75 + random.random() / 2))
+            await asyncio.sleep(pause_seconds() * (0.75 + random.random() / 2))
+
+    def _until_reenter(self) -> float:
+        return REENTER_AGAIN_SECONDS if self._more_due else REENTER_EVERY_SECONDS
 
     async def reenter(self) -> int:
-        """Move every due retry back to its stream; return how many."""
+        """Move due retries back to their stream, as far as it has room for them; return how many."""
         total = 0
+        self._more_due = False
         for shard in range(len(self.stream.keys)):
-            while True:
-                moved, _, vanished = await self.stream.reenter(shard, count=REENTER_MAX)
-                total += moved
-                if vanished:
-                    log.error(
-                        "retries had been deleted from the stream by another hand",
-                        shard=shard,
-                        count=vanished,
-                    )
-                if moved + vanished < REENTER_MAX:
-                    break
+            moved = await self.stream.reenter(
+                shard, count=REENTER_MAX, room=REENTER_ROOM, floor=REENTER_FLOOR, bytes_max=REENTER_BYTES_MAX
+            )
+            total += moved.moved
+            self._more_due |= moved.more
+            _report(moved.lost, shard, "retry")
         return total
 
     async def beat(self) -> int:
         """Renew the lease of what we hold; return how many of it others had taken."""
-        lost = 0
+        total = 0
         for shard in range(len(self.stream.keys)):
-            held = self.intake.held(shard)
+            held = self.intake.holding.of(shard)
             for at in range(0, len(held), 500):
-                lost += len(await self.stream.beat(shard, self.intake.consumer, held[at : at + 500]))
-        return lost
+                lost = await self.stream.beat(shard, self.intake.consumer, held[at : at + 500])
+                self.intake.drop(shard, lost)
+                total += len(lost)
+        return total
+
+    async def sweep_in_turn(self) -> int:
+        """Sweep the shards whose turn is ours; return how many entries are ours now."""
+        total = 0
+        for shard in range(len(self.stream.keys)):
+            if self.intake.room and await self.stream.turn(
+                shard, "sweep", self.intake.consumer, ttl_ms=min(SWEEP_TURN_MS, self._lease_ms // 5 + 1)
+            ):
+                total += await self._sweep(shard)
+        return total
 
     async def sweep(self) -> int:
-        """Claim what nobody renewed for a lease; return how many entries are ours now."""
+        """Claim on every shard what nobody renewed for a lease; return how many entries are ours now."""
+        return sum([await self._sweep(shard) for shard in range(len(self.stream.keys))])
+
+    async def _sweep(self, shard: int) -> int:
         total = 0
-        for shard in range(len(self.stream.keys)) if not self.intake.closed else ():
-            after = b"-"
-            # What we cannot start soon would only wait in our hands: another worker may be free.
-            while self.intake.waiting < self._batch:
-                stuck = await self.stream.stuck(shard, idle_ms=self._lease_ms, count=self._batch, after=after)
-                mine = set(self.intake.held(shard))
-                ids = [item.entry_id for item in stuck if item.entry_id not in mine]
-                if ids:
-                    entries = await self.stream.claim(shard, self.intake.consumer, ids, idle_ms=self._lease_ms)
-                    self.intake.add(entries)
-                    total += len(entries)
-                if len(stuck) < self._batch:
-                    break
-                after = stuck[-1].entry_id
+        after = b"-"
+        # What we cannot start soon would only wait in our hands: another worker may be free.
+        while self.intake.room:
+            count = min(self.intake.room, 500)
+            stuck = await self.stream.stuck(shard, idle_ms=self._lease_ms, count=count, after=after)
+            mine = set(self.intake.holding.of(shard))
+            others = [item for item in stuck if item.entry_id not in mine]
+            if others:
+                total += await self._claim(shard, others)
+            if len(stuck) < count:
+                break
+            after = stuck[-1].entry_id
         if total:
             metrics.CLAIMED.inc(total)
-            log.info("took over entries nobody renewed", count=total)
+            log.info("took over entries nobody renewed", shard=shard, count=total)
         return total
+
+    async def _claim(self, shard: int, stuck: list[Stuck]) -> int:
+        with self.intake.noting_lost_answers([shard]):
+            claimed = await self.stream.claim(
+                shard,
+                self.intake.consumer,
+                stuck,
+                idle_ms=self._lease_ms,
+                bytes_max=self.intake.bytes_free,
+                deliveries_max=self.intake.deliveries_max,
+            )
+            self.intake.add(claimed.entries)
+        _report(claimed.lost, shard, "events")
+        return len(claimed.entries)
 
     async def retire(self) -> int:
         """Forget consumers that left no trace for an hour; return how many."""
@@ -134,8 +170,12 @@ class Upkeep:
                 metrics.OLDEST_SECONDS.labels(shard, queue).set((age_ms or 0) / 1000)
                 backlog[queue] += length
             metrics.UNACCOUNTED.labels(shard).set(ledger.shard_balance(state).unaccounted)
+            if state.retry > state.due and (mended := await self.stream.mend(shard)):
+                log.error(
+                    "retries without a due time: somebody deleted it; they are due now", shard=shard, count=mended
+                )
         with suppress(Exception):  # the worker's own batches report a Postgres that is away
-            async with self.pool.connection() as connection:
+            async with borrowed(self.pool, MEASURE_SECONDS) as connection:
                 found = await letters.open_by_source(connection)
             counts: Counter[str] = Counter()
             for source, count in found.items():
@@ -143,3 +183,13 @@ class Upkeep:
             for source in {*metrics.sources(), *counts}:
                 metrics.DEAD_LETTERS_OPEN.labels(source).set(counts[source])
         return backlog
+
+
+def _report(lost: int, shard: int, queue: str) -> None:
+    if lost:
+        log.error(
+            "entries had been deleted by another program: a letter stands for each",
+            shard=shard,
+            queue=queue,
+            count=lost,
+        )

@@ -11,66 +11,42 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-import psycopg
 from redis.exceptions import RedisError
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_when_event_set,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from consumer import strangers
-from consumer.apply import Applied, Applier, parents_of
+from consumer.committing import Committer
 from consumer.intake import Intake
 from consumer.outage import Outage
-from consumer.outcome import Decided, Outcome
-from dlq.letters import Death
-from tidegate.event import Delivery
-from tidegate.postgres import Kind, Pool, classify
-from tidegate.stream import UNAVAILABLE, Settlement, Stream
+from consumer.outcome import Outcome
+from consumer.part import Part
+from consumer.reading import read
+from consumer.settling import Settler
+from consumer.turnstile import Turnstile
+from tidegate.settings import ConsumerSettings
+from tidegate.stream import UNAVAILABLE
 from tidegate.telemetry import logs, metrics
-from tidegate.wire import Entry, Place, encode_meta
+from tidegate.wire import Entry
 
 log = logs.get(__name__)
+
+CANCEL_SECONDS = 15.0
+"""How long a cancelled batch may take to roll back: psycopg tells the server, and waits for its word."""
 
 
 class Worker:
     """``concurrency`` lanes over one intake. `run` until told to stop, or `run_once` for one batch."""
 
-    def __init__(
-        self,
-        stream: Stream,
-        intake: Intake,
-        pool: Pool,
-        applier: Applier,
-        *,
-        concurrency: int = 2,
-        drain_seconds: float = 30.0,
-        reconnect_seconds: float = 300.0,
-    ) -> None:
-        self.stream = stream
+    def __init__(self, intake: Intake, committer: Committer, settler: Settler, options: ConsumerSettings) -> None:
         self.intake = intake
-        self.pool = pool
-        self.applier = applier
-        self.redis = Outage("Redis", reconnect_seconds)
-        self.postgres = Outage("Postgres", reconnect_seconds)
-        self._turned_at: dict[asyncio.Task[None] | None, float] = {}
-        self._concurrency = concurrency
-        self._drain_seconds = drain_seconds
+        self.committer = committer
+        self.settler = settler
+        self.redis = Outage("Redis", options.reconnect_seconds)
+        self.stuck: set[asyncio.Task[None]] = set()
+        """Lanes that did not end although they were cancelled: only the end of the process ends them."""
+        self._options = options
+        self._turnstile = Turnstile()
         self._stopping = asyncio.Event()
-        self._give_up = asyncio.Event()
         self._idle_lanes: set[asyncio.Task[None]] = set()
-
-    @property
-    def still_seconds(self) -> float:
-        """For how long the slowest lane has neither ended a read or a batch, nor repeated one."""
-        now = time.monotonic()
-        return max((now - at for at in self._turned_at.values()), default=0.0)
-
-    def _turn(self) -> None:
-        self._turned_at[asyncio.current_task()] = time.monotonic()
 
     def stop(self) -> None:
         """Read and claim no more; let `run` finish what is in work."""
@@ -80,35 +56,50 @@ class Worker:
             lane.cancel()
 
     async def run(self) -> None:
-        """Work until `stop`; then finish the batches in work within ``drain_seconds`` and hand the rest back.
+        """Work until `stop`; then hand back what was not started, finish what was within ``drain_seconds``, undo the rest.
 
         Raises UnreachableError when Redis or Postgres stays away longer than ``reconnect_seconds``.
         """
-        lanes = {asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self._concurrency)}
+        lanes = {
+            asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self._options.concurrency)
+        }
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
             self.stop()
-            _, late = await asyncio.wait(lanes, timeout=self._drain_seconds)
+            await self._hand_back_waiting()
+            _, late = await asyncio.wait(lanes, timeout=self._options.drain_seconds)
             if late:
                 log.warning("batches did not finish in time; handing them back", lanes=len(late))
-                self._give_up.set()
         finally:
             stopped.cancel()
+            self.committer.give_up.set()
             for lane in lanes:
                 lane.cancel()
-            results = await asyncio.gather(*lanes, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            ended, self.stuck = await asyncio.wait(lanes, timeout=CANCEL_SECONDS)
+        for lane in ended:
+            if not lane.cancelled() and (error := lane.exception()) is not None:
+                raise error
+
+    async def _hand_back_waiting(self) -> None:
+        """What no lane has started on need not wait until those that have are done."""
+        try:
+            async with asyncio.timeout(self._options.handback_seconds):
+                await self.intake.close()
+                handed = await self.intake.give_back()
+        except (*UNAVAILABLE, RedisError) as error:
+            log.warning("could not hand back what was not started; it is taken over later", error=str(error))
+        else:
+            if handed:
+                log.info("handed back what was not started", count=handed)
 
     async def _lane(self) -> None:
         me = asyncio.current_task()
         assert me is not None
         while not self._stopping.is_set():
-            self._turn()
             self._idle_lanes.add(me)
             try:
+                await self.committer.breaker.closed()  # new entries are for those who can apply them
                 entries = await self._next()
             except asyncio.CancelledError:
                 if self._stopping.is_set():
@@ -131,7 +122,6 @@ class Worker:
         return entries
 
     def _redis_failed(self, state: RetryCallState) -> None:
-        self._turn()
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
             metrics.REDIS_ERRORS.labels(metrics.redis_error_kind(error)).inc()
@@ -150,10 +140,14 @@ class Worker:
         settled = False
         started = time.monotonic()
         try:
-            deliveries, foreign = strangers.read(entries)
-            applied = await self._apply(list(deliveries.values()), foreign, entries, deliveries)
-            outcomes = await self._settle(entries, deliveries, foreign, applied)
+            if entries[0].deliveries == self._options.deliveries_max:
+                async with self._turnstile.alone():
+                    outcomes = await self._try_alone(entries)
+            else:
+                async with self._turnstile.together():
+                    outcomes = await self._work(entries)
             settled = True
+            self.redis.end()
         except (*UNAVAILABLE, RedisError) as error:
             metrics.REDIS_ERRORS.labels(metrics.redis_error_kind(error)).inc()
             self.redis.begin(error)
@@ -167,138 +161,27 @@ class Worker:
         )
         return outcomes
 
-    async def _apply(
-        self,
-        deliveries: Sequence[Delivery],
-        foreign: Sequence[Death],
-        entries: Sequence[Entry],
-        by_entry: dict[Place, Delivery],
-    ) -> Applied:
-        """Commit the batch, however long Postgres is away; no attempt is consumed by its absence."""
-        shard_of = {
-            by_entry[entry.place].event.delivery_id: entry.shard for entry in entries if entry.place in by_entry
-        }
-        isolate = False
-        timeouts = 0
-
-        def again(error: BaseException) -> bool:
-            nonlocal isolate, timeouts
-            if isinstance(error, psycopg.errors.QueryCanceled):
-                # Three times is no outage: some event's statement is too slow, and `isolate` finds out whose.
-                timeouts += 1
-                isolate = isolate or timeouts >= 3
-            if _worth_repeating(error):
-                return True
-            # Refused at COMMIT, where no savepoint is left to tell which event it was: a deferred constraint or trigger.
-            first, isolate = not isolate, True
-            return first and isinstance(error, psycopg.Error)
-
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(again),
-            wait=wait_random_exponential(multiplier=0.1, max=10),
-            stop=stop_when_event_set(self._give_up),  # type: ignore[arg-type]
-            before_sleep=self._postgres_failed,
-            reraise=True,
-        ):
-            with attempt:
-                started = time.monotonic()
-                async with self.pool.connection() as connection:
-                    applied = await self.applier.apply(
-                        connection, deliveries, foreign=foreign, shard_of=shard_of, isolate=isolate
-                    )
-                metrics.APPLY_SECONDS.observe(time.monotonic() - started)
-        self.postgres.end()
+    async def _work(self, entries: Sequence[Entry]) -> Counter[Outcome]:
+        found = [read(entry) for entry in entries]
+        options = self._options
+        part = Part.of(found, batch_seconds=options.batch_seconds, deliveries_max=options.deliveries_max)
+        applied = await self.committer.commit(part)
         metrics.BATCH_SIZE.observe(len(entries))
-        return applied
+        return await self.settler.settle(found, applied)
 
-    def _postgres_failed(self, state: RetryCallState) -> None:
-        self._turn()
-        error = state.outcome.exception() if state.outcome else None
-        if error is None or not _worth_repeating(error):
-            return
-        if str(getattr(error, "sqlstate", None) or "").startswith(("40", "55P03", "57014")):
-            log.info("transaction repeated", error=str(error).partition("\n")[0])
-            return  # two transactions met, or a statement was slow: Postgres is well
-        systemic = classify(error) is Kind.SYSTEMIC
-        self.postgres.begin(
-            error, "refuses our statements: schema or rights are wrong" if systemic else "does not answer"
+    async def _try_alone(self, entries: Sequence[Entry]) -> Counter[Outcome]:
+        """Try one that was in the hands of workers that died, with nothing beside it that could be blamed or harmed.
+
+        Its count is raised first: if this process dies now, the next worker finds it above the limit.
+        """
+        (entry,) = entries
+        log.warning(
+            "an entry whose workers died is tried alone",
+            entry=entry.entry_id,
+            shard=entry.shard,
+            deliveries=entry.deliveries,
         )
-
-    async def _settle(
-        self,
-        entries: Sequence[Entry],
-        deliveries: dict[Place, Delivery],
-        foreign: Sequence[Death],
-        applied: Applied,
-    ) -> Counter[Outcome]:
-        by_shard: dict[int, list[Settlement]] = {}
-        outcomes: Counter[Outcome] = Counter()
-        now_ms = time.time_ns() // 1_000_000
-        by_name = {death.delivery.event.provider_event_id: death for death in foreign}
-        for entry in entries:
-            delivery = deliveries.get(entry.place)
-            if delivery is None:
-                death = by_name[strangers.name_of(entry)]
-                # What bears a version came through a gate and was counted there, whatever is wrong with it now.
-                outcome = "dead" if b"v" in entry.fields[::2] else "foreign"
-                settlement = Settlement(entry.entry_id, outcome, death.delivery.event.source)
-                outcomes[Outcome.DEAD] += 1
-                log.warning("an entry that is no delivery became a letter", entry=entry.entry_id, error=death.error)
-            else:
-                decided = applied.decided[delivery.event.delivery_id]
-                settlement = _settlement(entry, decided)
-                outcomes[decided.outcome] += 1
-            by_shard.setdefault(entry.shard, []).append(settlement)
-        vanished = 0
-        for shard, settlements in by_shard.items():
-            vanished += (await self.stream.settle(shard, settlements))[1]
-        self.redis.end()
-        for decided in applied.decided.values():
-            _count(decided, now_ms)
-        if vanished:
-            log.error("entries to be retried had been deleted from the stream by another hand", count=vanished)
-        released = set(applied.released)
-        released |= await self._committed_meanwhile(parents_of(applied.decided.values()))
-        if released:
-            await self.stream.release(released)
-        return outcomes
-
-    async def _committed_meanwhile(self, parents: set[str]) -> set[str]:
-        """Return those of ``parents`` that exist by now: one may have been committed before its orphan was parked."""
-        found: set[str] = set()
-        by_kind: dict[str, list[str]] = {}
-        for parent in parents:
-            by_kind.setdefault(parent.partition(":")[0], []).append(parent)
-        for kind, names in by_kind.items():
-            lookup = self.applier.handlers.parents.get(kind)
-            if lookup is None:
-                continue
-            try:
-                async with self.pool.connection() as connection:
-                    found.update(await lookup(names, connection))
-            except Exception as error:
-                # The schedule is the backstop; an orphan that waits for it is late, not lost.
-                log.warning("could not look for parents again", kind=kind, error=str(error))
-        return found
-
-
-def _worth_repeating(error: BaseException) -> bool:
-    return isinstance(error, Exception) and classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
-
-
-def _settlement(entry: Entry, decided: Decided) -> Settlement:
-    source = decided.delivery.event.source
-    if decided.outcome is not Outcome.RETRY:
-        return Settlement(entry.entry_id, decided.outcome.value, source)
-    meta = encode_meta(decided.delivery)
-    return Settlement(entry.entry_id, "retry", source, meta, decided.delay_ms, decided.waiting_for)
-
-
-def _count(decided: Decided, now_ms: int) -> None:
-    event = decided.delivery.event
-    source = metrics.source_label(event.source)
-    metrics.EVENTS.labels(source, decided.outcome.value).inc()
-    if decided.outcome is Outcome.RETRY:
-        metrics.RETRIES.labels(source, decided.reason).inc()
-    elif decided.outcome is Outcome.APPLIED:
-        metrics.END_TO_END_SECONDS.observe(max(0, now_ms - event.received_at_ms) / 1000)
+        stream, limit = self.intake.stream, self._options.deliveries_max
+        if not await stream.on_trial(entry.shard, self.intake.consumer, entry.entry_id, deliveries=limit + 1):
+            return Counter()  # claimed by another meanwhile
+        return await self._work(entries)

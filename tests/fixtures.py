@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from consumer.apply import Applier
-from consumer.intake import Intake
+from consumer.assembly import assemble
 from consumer.outcome import Outcome, Schedule
+from consumer.policy import Policy, Rule
 from consumer.upkeep import Upkeep
 from consumer.worker import Worker
 from dlq.audit import take
@@ -24,7 +24,7 @@ from tidegate.event import Delivery, Event
 from tidegate.handlers import Handlers
 from tidegate.ledger import Audit
 from tidegate.postgres import Connection, Pool
-from tidegate.settings import PostgresSettings
+from tidegate.settings import ConsumerSettings, PostgresSettings
 from tidegate.stream import Appendable, Client, Stream, connect
 from tidegate.telemetry import logs
 from tidegate.wire import encode_meta
@@ -94,21 +94,25 @@ class Rig:
     pool: Pool
     handlers: Handlers = field(default_factory=Handlers)
     schedule: Schedule = field(default_factory=lambda: Schedule([0, 0], 0))
-
-    def intake(self, consumer: str = "w1", *, batch: int = 100) -> Intake:
-        return Intake(self.stream, self.reader, consumer, batch=batch, block_ms=50)
+    rules: list[Rule] = field(default_factory=list)
+    transaction_seconds: float = 60.0
 
     def worker(self, consumer: str = "w1", *, batch: int = 100, **options: Any) -> Worker:
-        return Worker(
+        """Return a worker; ``options`` are settings of [consumer]."""
+        settings = ConsumerSettings(**{"batch": batch, "block_ms": 50, "linger_ms": 0, **options})
+        return assemble(
             self.stream,
-            self.intake(consumer, batch=batch),
+            self.reader,
             self.pool,
-            Applier(self.handlers, self.schedule),
-            **options,
+            self.handlers,
+            Policy(self.schedule, self.rules),
+            consumer,
+            settings,
+            transaction_seconds=self.transaction_seconds,
         )
 
     def upkeep(self, worker: Worker, *, lease_seconds: float = 0.05) -> Upkeep:
-        return Upkeep(self.stream, worker.intake, self.pool, lease_seconds=lease_seconds, batch=100)
+        return Upkeep(self.stream, worker.intake, self.pool, lease_seconds=lease_seconds)
 
     async def send(self, *items: Event | Delivery) -> None:
         """Append each as the gate would."""

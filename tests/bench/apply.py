@@ -12,14 +12,13 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from consumer import engagement
-from consumer.apply import Applier
-from consumer.intake import Intake
+from consumer.assembly import assemble
 from consumer.outcome import Schedule
-from consumer.worker import Worker
+from consumer.policy import Policy
 from tests.fixtures import appendable, event
 from tidegate import Event, postgres
 from tidegate.postgres import Connection
-from tidegate.settings import EngagementSettings, PostgresSettings
+from tidegate.settings import ConsumerSettings, EngagementSettings, PostgresSettings
 from tidegate.stream import Client, Stream, connect
 from tidegate.wire import decode
 
@@ -52,8 +51,8 @@ async def worker(redis_url: str, postgres_url: str, events: int) -> float:
 
     async def work(stream: Stream, reader: Client, pool: postgres.Pool) -> None:
         handlers = engagement.handlers(EngagementSettings())
-        intake = Intake(stream, reader, "bench", batch=500, block_ms=10)
-        made = Worker(stream, intake, pool, Applier(handlers, Schedule([1000], 0)), concurrency=LANES)
+        policy, options = Policy(Schedule([1000], 0)), ConsumerSettings(concurrency=LANES)
+        made = assemble(stream, reader, pool, handlers, policy, "bench", options, transaction_seconds=60)
 
         async def lane() -> None:
             while await made.run_once():

@@ -143,16 +143,16 @@ async def test_a_lost_read_is_read_again(rig: Rig, effects: Any) -> None:
     await rig.send(event("a"), event("b"))
     worker = rig.worker("w1")
     await worker.intake.make_groups()
-    read = rig.stream.read
+    fetch = rig.stream.fetch
 
     async def lost(*args: Any, **kwargs: Any) -> Any:
-        await read(*args, **kwargs)
+        await fetch(*args, **kwargs)
         raise ConnectionResetError("cut")
 
-    rig.stream.read = lost  # type: ignore[method-assign]
+    rig.stream.fetch = lost  # type: ignore[method-assign]
     with pytest.raises(ConnectionResetError):
         await worker.intake.next(block=False)
-    rig.stream.read = read  # type: ignore[method-assign]
+    rig.stream.fetch = fetch  # type: ignore[method-assign]
     assert sum([(await worker.run_once())[A] for _ in range(2)]) == 2
 
 
@@ -260,13 +260,13 @@ async def test_killing_postgres_under_a_worker_costs_no_attempt_and_no_event(
     async with postgres.pool(server.url, PostgresSettings(), "test") as pool:
         rig = Rig(stream, reader, pool)
         rig.handlers.on("shop")(handler)
-        worker = rig.worker(concurrency=1)
+        worker = rig.worker(concurrency=1, breaker_seconds_max=0.5)
         await worker.intake.make_groups()
         await rig.send(event("a"))
         running = asyncio.create_task(worker.run())
 
         async def noticed() -> bool:
-            return worker.postgres.since is not None
+            return worker.committer.breaker.outage.since is not None
 
         await until(noticed)
         await asyncio.to_thread(server.restart)

@@ -16,7 +16,7 @@ async def test_leaving_hands_back_what_was_not_done(rig: Rig, effects: Any) -> N
     first = rig.worker("w1")
     await first.intake.make_groups()
     held = await first.intake.next(block=False)
-    assert await first.intake.leave(idle_ms=60_001) == len(held)
+    assert await first.intake.leave() == len(held)
     second = rig.worker("w2")
     assert await rig.upkeep(second, lease_seconds=60).sweep() == len(held)
     await rig.drain(second)
@@ -62,7 +62,7 @@ async def test_a_batch_that_outlasts_the_drain_is_rolled_back_and_handed_back(ri
     await entered.wait()
     worker.stop()
     await asyncio.wait_for(running, 10)
-    assert await worker.intake.leave(idle_ms=60_000) == 1
+    assert await worker.intake.leave() == 1
     assert await happened(rig) == {}
 
 

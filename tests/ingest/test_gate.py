@@ -287,9 +287,9 @@ async def test_an_append_whose_answer_was_lost_is_repeated_and_is_one_entry(
     script = stream._scripts["append"]
     lost = 0
 
-    async def loses_the_first_answer(keys: Any, args: Any) -> Any:
+    async def loses_the_first_answer(keys: Any, args: Any, client: Any = None) -> Any:
         nonlocal lost
-        answer = await script(keys=keys, args=args)
+        answer = await script(keys, args, client)
         if not lost:
             lost += 1
             raise ConnectionResetError("cut")
