@@ -88,6 +88,19 @@ def test_links_and_named_paths_exist(document: Path) -> None:
         assert (ROOT / target).exists(), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_a_document_names_is_there(document: Path) -> None:
+    """A guarantee that names a test nobody runs would be a claim."""
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text()):
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
+def test_the_guarantees_cover_every_known_way_to_lose_an_event() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+) \|.*`tests/.*::\w+`", text, re.MULTILINE)
+    assert sorted(int(number) for row in rows for number in row.split(",")) == list(range(1, 21))
+
+
 def test_every_make_target_named_in_a_document_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for _, text in blocks("sh"):

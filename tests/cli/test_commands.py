@@ -210,7 +210,9 @@ def test_doctor_says_which_promise_holds(folder: Path, own_redis: object, postgr
 
     with client.Redis.from_url(redis.url) as connection:
         connection.config_set("appendfsync", "everysec")
+        connection.config_set("maxmemory-policy", "allkeys-lru")
     done = run("doctor", "--json", cwd=folder, given=given)
     assert done.returncode == 1
     findings = {item["what"]: item for item in json.loads(done.stdout)["findings"]}
     assert "appendfsync always" in findings["redis appendfsync"]["remedy"]
+    assert "noeviction" in findings["redis maxmemory-policy"]["remedy"]
