@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from tests.consumer.fleet import REPOSITORY, Fleet
 from tests.fixtures import Rig, event, until
+from tidegate.cli.stack import Process
 from tidegate.stream import NOBODY
 
 pytestmark = pytest.mark.process
@@ -129,6 +133,38 @@ async def test_a_rolling_restart_of_all_workers_under_load_applies_every_event_o
     assert await effects(rig) == sorted(sent)
     assert running.deaths == 0
     assert await rig.rows("SELECT count(*) FROM dead_letters") == [(0,)]
+
+
+def ask(worker: Process, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"{worker.health_url}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+async def test_a_paused_worker_says_why_in_readyz_metrics_and_log(rig: Rig, fleet: Callable[..., Fleet]) -> None:
+    """Whoever is paged must see at a glance that it is the schema, and that the worker itself lives."""
+    with fleet(toml=DEADLY, size=1) as running:
+        (worker,) = running.workers
+        assert ask(worker, "/readyz")[0] == 200
+        await rig.send(event("a"))
+
+        async def not_ready() -> bool:
+            return ask(worker, "/readyz")[0] == 503
+
+        await until(not_ready)  # its handlers write to a table that is not there
+        ready, metrics = ask(worker, "/readyz")[1], ask(worker, "/metrics")[1]
+        assert "breaker open, refuses our statements" in ready
+        assert '"effects\\" does not exist' in ready
+        assert re.search(r'^tidegate_breaker_state{target="postgres"} [12]\.0', metrics, re.MULTILINE)
+        assert ask(worker, "/livez")[0] == 200
+        await rig.rows_none("CREATE TABLE effects (name text NOT NULL, times int NOT NULL)")
+        await until(lambda: settled(rig, running), seconds=30)
+        assert ask(worker, "/readyz")[0] == 200
+        said = [line for line in running.logs().splitlines() if "Postgres refuses" in line or "well again" in line]
+    assert len(said) == 2, "once when it begins, once when it ends"
+    assert running.deaths == 0
 
 
 @pytest.mark.usefixtures("effects_table")
