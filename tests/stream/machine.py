@@ -41,7 +41,7 @@ class Machine(RuleBasedStateMachine):
         return connect(url, timeout_seconds=5)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(call)
+        return self.runner.get_loop().run_until_complete(call)  # Runner.run sets a signal handler each time
 
     def label(self, kind: str) -> str:
         self.labels += 1
@@ -92,6 +92,11 @@ class Machine(RuleBasedStateMachine):
         if settled.gone and restores:
             again = [items[entry_id] for entry_id in settled.gone]
             self.same(times, lambda: move(shard, again), lambda: expected(shard, again), shard)
+
+    def holder(self, shard: int, entry_id: bytes, otherwise: str) -> str:
+        """Return who holds the entry."""
+        copy = self.model.held(shard, entry_id)
+        return otherwise if copy is None or copy.consumer is None else copy.consumer
 
     def took(self, shard: int, entries: list[Entry]) -> None:
         self.known += [(shard, entry.entry_id, label_of(entry.fields)) for entry in entries]

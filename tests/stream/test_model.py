@@ -145,10 +145,13 @@ class Moves(Machine):
             self.took(shard, claimed.entries)
         self.check(shard)
 
-    @rule(shard=SHARDS, consumer=CONSUMERS, count=st.integers(1, 4), times=TIMES)
-    def own(self, shard: int, consumer: str, count: int, times: int) -> None:
-        """What a restarted worker of that name finds."""
+    @rule(shard=SHARDS, consumers=st.permutations(["w1", "w2", "w3"]), count=st.integers(1, 4), times=TIMES)
+    def restart(self, shard: int, consumers: list[str], count: int, times: int) -> None:
+        """Workers under the names they had before find what they had."""
+        for consumer in consumers:
+            self.own(shard, consumer, count, times)
 
+    def own(self, shard: int, consumer: str, count: int, times: int) -> None:
         async def pages() -> tuple[list[Entry], int]:
             found: list[Entry] = []
             lost, cursor = 0, cast(bytes | None, b"")
@@ -176,26 +179,22 @@ class Moves(Machine):
     def beat_or_hand_back(self, consumer: str, backs: list[int], times: int, leaves: bool, zombie: bool) -> None:
         shard, chosen = self.in_hand(backs, zombie)
         ids = [entry_id for entry_id, _ in chosen]
+        consumer = consumer if zombie else self.holder(shard, ids[0], consumer)
         self.grouped(shard, lambda: self.stream.pending_of(shard, consumer))
         if leaves:
+            give, given = self.stream.hand_back, self.model.hand_back
             self.same(
-                times,
-                lambda: self.stream.hand_back(shard, consumer, ids, idle_ms=60_001),
-                lambda: self.model.hand_back(shard, consumer, ids),
-                shard,
+                times, lambda: give(shard, consumer, ids, idle_ms=60_001), lambda: given(shard, consumer, ids), shard
             )
         else:
-            self.same(
-                times,
-                lambda: self.stream.beat(shard, consumer, ids),
-                lambda: self.model.beat(shard, consumer, ids),
-                shard,
-            )
+            beat, beaten = self.stream.beat, self.model.beat
+            self.same(times, lambda: beat(shard, consumer, ids), lambda: beaten(shard, consumer, ids), shard)
 
     @precondition(lambda self: self.known)
     @rule(consumer=CONSUMERS, back=RECENT, deliveries=st.integers(1, 6), times=TIMES, zombie=ZOMBIE)
     def on_trial(self, consumer: str, back: int, deliveries: int, times: int, zombie: bool) -> None:
         shard, ((entry_id, _),) = self.in_hand([back], zombie)
+        consumer = consumer if zombie else self.holder(shard, entry_id, consumer)
         self.grouped(shard, lambda: self.stream.pending_of(shard, consumer))
         self.same(
             times,

@@ -14,11 +14,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tidegate.stream.client import Client
 from tidegate.stream.keys import GROUP, Keys, event_digest, replay_digest
 from tidegate.stream.pending import Pending
 from tidegate.stream.records import Appendable, BacklogFullError, Reentered, Settled, Settlement, ShardState
-from tidegate.wire import Entry
 
 REPLAYED_SECONDS = 180 * 86_400
 """How long a replay is remembered: a letter may be `replaying` for as long as its delivery waits for retries."""
@@ -148,17 +146,6 @@ class Stream(Pending):
         return ShardState(
             shard, counts, events, retry, pending, due, _age(oldest_event, now_ms), _age(oldest_retry, now_ms)
         )
-
-    async def read_own(self, reader: Client, consumer: str, *, count: int) -> list[Entry]:
-        """Return all that is pending for ``consumer``. Going away: use `own`, which is bounded."""
-        found: list[Entry] = []
-        for shard in range(len(self.keys)):
-            cursor: bytes | None = b""
-            while cursor is not None:
-                page = await self.own(reader, shard, consumer, after=cursor, count=count, bytes_max=1 << 30)
-                found += page.entries
-                cursor = page.cursor
-        return found
 
 
 def _age(entry_id: bytes, now_ms: int) -> int | None:
