@@ -6,11 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from redis.exceptions import RedisError, ResponseError
 
+from consumer import suspicion
 from consumer.holding import Holding
 from consumer.pace import Pace
+from consumer.suspicion import Suspicion
 from tidegate.settings import ConsumerSettings
 from tidegate.stream import UNAVAILABLE, Client, Stream, is_nogroup
 from tidegate.telemetry import logs, metrics
@@ -90,17 +93,13 @@ class Intake:
         while self._waiting and len(taken) < self.pace.count:
             entry = self._waiting[0]
             size += entry.bytes_count
-            if taken and (size > self._options.batch_bytes or entry.deliveries >= self.deliveries_max):
+            alone = suspicion.of(entry.deliveries, self._options.deliveries_max) is not Suspicion.NONE
+            if taken and (size > self._options.batch_bytes or alone):
                 break
             taken.append(self._waiting.popleft())
-            if entry.deliveries >= self.deliveries_max:
+            if alone:
                 break
         return taken
-
-    @property
-    def deliveries_max(self) -> int:
-        """From which delivery on an entry is a batch of its own: workers that held it died."""
-        return self._options.deliveries_max
 
     @property
     def room(self) -> int:
@@ -180,7 +179,12 @@ class Intake:
                     self._unread.setdefault(shard, after)
                     raise
                 # What was in hand when we asked is being worked on, or was settled since.
-                self.add(entry for entry in own.entries if entry.entry_id not in before)
+                limit = self._options.deliveries_max
+                self.add(
+                    replace(entry, deliveries=suspicion.while_alive(entry.deliveries, limit))
+                    for entry in own.entries
+                    if entry.entry_id not in before
+                )
                 if own.cursor is not None:
                     self._unread.setdefault(shard, own.cursor)
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from consumer import suspicion
 from consumer.reading import Read
+from consumer.suspicion import Suspicion
 from dlq.letters import Death
 from tidegate.event import Delivery
 
@@ -35,9 +37,9 @@ class Part:
             strangers=[item.death for item in read if item.death is not None],
             condemned={
                 delivery.event.delivery_id: f"delivered {entry.deliveries} times, and each time its worker died; "
-                "the last time nothing else was in work"
+                f"the last {suspicion.TRIALS} times nothing else was in work"
                 for entry, delivery in found
-                if entry.deliveries > deliveries_max
+                if suspicion.of(entry.deliveries, deliveries_max) is Suspicion.CONDEMNED
             },
             shard_of={delivery.event.delivery_id: entry.shard for entry, delivery in found},
         )

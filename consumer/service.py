@@ -66,7 +66,13 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
             stream, reader, pool, handlers, policy, consumer, options, transaction_seconds=transaction_seconds
         )
         await worker.intake.make_groups()
-        upkeep = Upkeep(stream, worker.intake, pool, lease_seconds=options.lease_seconds)
+        upkeep = Upkeep(
+            stream,
+            worker.intake,
+            pool,
+            lease_seconds=options.lease_seconds,
+            deliveries_max=options.deliveries_max,
+        )
         watchdog = Watchdog(
             lambda: worker.committer.still_seconds, hang_seconds=options.hang_seconds, lane_seconds=transaction_seconds
         )

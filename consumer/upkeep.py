@@ -43,11 +43,14 @@ MEASURE_SECONDS = 10.0
 class Upkeep:
     """The background services of one worker: `run` them all, or each once."""
 
-    def __init__(self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float) -> None:
+    def __init__(
+        self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float, deliveries_max: int = 3
+    ) -> None:
         self.stream = stream
         self.intake = intake
         self.pool = pool
         self._lease_ms = int(lease_seconds * 1000)
+        self._deliveries_max = deliveries_max
         self._more_due = False
 
     async def run(self) -> None:
@@ -140,7 +143,7 @@ class Upkeep:
                 stuck,
                 idle_ms=self._lease_ms,
                 bytes_max=self.intake.bytes_free,
-                deliveries_max=self.intake.deliveries_max,
+                deliveries_max=self._deliveries_max,
             )
             self.intake.add(claimed.entries)
         _report(claimed.lost, shard, "events")

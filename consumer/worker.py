@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
+from consumer import suspicion
 from consumer.committing import Committer
 from consumer.intake import Intake
 from consumer.outage import Outage
@@ -21,6 +22,7 @@ from consumer.outcome import Outcome
 from consumer.part import Part
 from consumer.reading import read
 from consumer.settling import Settler
+from consumer.suspicion import Suspicion
 from consumer.turnstile import Turnstile
 from tidegate.settings import ConsumerSettings
 from tidegate.stream import UNAVAILABLE
@@ -43,7 +45,7 @@ class Worker:
         self.redis = Outage("Redis", options.reconnect_seconds)
         self.stuck: set[asyncio.Task[None]] = set()
         """Lanes that did not end although they were cancelled: only the end of the process ends them."""
-        self._options = options
+        self.options = options
         self._turnstile = Turnstile()
         self._stopping = asyncio.Event()
         self._idle_lanes: set[asyncio.Task[None]] = set()
@@ -61,14 +63,14 @@ class Worker:
         Raises UnreachableError when Redis or Postgres stays away longer than ``reconnect_seconds``.
         """
         lanes = {
-            asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self._options.concurrency)
+            asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self.options.concurrency)
         }
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
             self.stop()
             await self._hand_back_waiting()
-            _, late = await asyncio.wait(lanes, timeout=self._options.drain_seconds)
+            _, late = await asyncio.wait(lanes, timeout=self.options.drain_seconds)
             if late:
                 log.warning("batches did not finish in time; handing them back", lanes=len(late))
         finally:
@@ -84,7 +86,7 @@ class Worker:
     async def _hand_back_waiting(self) -> None:
         """What no lane has started on need not wait until those that have are done."""
         try:
-            async with asyncio.timeout(self._options.handback_seconds):
+            async with asyncio.timeout(self.options.handback_seconds):
                 await self.intake.close()
                 handed = await self.intake.give_back()
         except (*UNAVAILABLE, RedisError) as error:
@@ -140,7 +142,7 @@ class Worker:
         settled = False
         started = time.monotonic()
         try:
-            if entries[0].deliveries == self._options.deliveries_max:
+            if suspicion.of(entries[0].deliveries, self.options.deliveries_max) is Suspicion.SUSPECT:
                 async with self._turnstile.alone():
                     outcomes = await self._try_alone(entries)
             else:
@@ -163,7 +165,7 @@ class Worker:
 
     async def _work(self, entries: Sequence[Entry]) -> Counter[Outcome]:
         found = [read(entry) for entry in entries]
-        options = self._options
+        options = self.options
         part = Part.of(found, batch_seconds=options.batch_seconds, deliveries_max=options.deliveries_max)
         applied = await self.committer.commit(part)
         metrics.BATCH_SIZE.observe(len(entries))
@@ -172,7 +174,7 @@ class Worker:
     async def _try_alone(self, entries: Sequence[Entry]) -> Counter[Outcome]:
         """Try one that was in the hands of workers that died, with nothing beside it that could be blamed or harmed.
 
-        Its count is raised first: if this process dies now, the next worker finds it above the limit.
+        Its count is raised first: if this process dies now, the next worker knows that it was being tried.
         """
         (entry,) = entries
         log.warning(
@@ -181,7 +183,7 @@ class Worker:
             shard=entry.shard,
             deliveries=entry.deliveries,
         )
-        stream, limit = self.intake.stream, self._options.deliveries_max
-        if not await stream.on_trial(entry.shard, self.intake.consumer, entry.entry_id, deliveries=limit + 1):
+        stream, count = self.intake.stream, entry.deliveries + 1
+        if not await stream.on_trial(entry.shard, self.intake.consumer, entry.entry_id, deliveries=count):
             return Counter()  # claimed by another meanwhile
         return await self._work(entries)

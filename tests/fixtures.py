@@ -112,7 +112,8 @@ class Rig:
         )
 
     def upkeep(self, worker: Worker, *, lease_seconds: float = 0.05) -> Upkeep:
-        return Upkeep(self.stream, worker.intake, self.pool, lease_seconds=lease_seconds)
+        limit = worker.options.deliveries_max
+        return Upkeep(self.stream, worker.intake, self.pool, lease_seconds=lease_seconds, deliveries_max=limit)
 
     async def send(self, *items: Event | Delivery) -> None:
         """Append each as the gate would."""

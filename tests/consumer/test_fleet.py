@@ -24,6 +24,7 @@ DEADLY = """
 [consumer]
 handlers = "tests.consumer.deadly:handlers"
 lease_seconds = 1
+deliveries_max = 2
 event_seconds = 1
 batch_seconds = 2
 hang_seconds = 1
@@ -69,7 +70,7 @@ async def effects(rig: Rig) -> list[str]:
 async def test_events_that_take_their_worker_down_become_letters_and_their_neighbours_are_applied(
     rig: Rig, fleet: Callable[..., Fleet]
 ) -> None:
-    """Pitfall 13. Each takes down three workers at most; nobody who shared a batch with it is blamed."""
+    """Pitfall 13. Each takes down three workers here, the last two alone; nobody who shared a batch with it is blamed."""
     deadly = ["exits", "crashes", "loops", "matches", "stays"]
     innocent = [f"e{n}" for n in range(60)]
     await rig.send(*(event(name) for name in innocent[:30]))
@@ -81,7 +82,7 @@ async def test_events_that_take_their_worker_down_become_letters_and_their_neigh
     letters = await rig.rows("SELECT provider_event_id, reason, attempts FROM dead_letters ORDER BY 1")
     assert letters == sorted((kind, "crash_loop", 1) for kind in deadly)
     assert await effects(rig) == sorted(innocent)
-    assert 2 + len(deadly) <= running.deaths <= 2 * 2 + len(deadly)
+    assert 1 + 2 * len(deadly) <= running.deaths <= 2 + 2 * len(deadly)
     assert "deadly.py" in log, "the log must show where it hung"
     assert (await rig.audit()).unaccounted == 0
 

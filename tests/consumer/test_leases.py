@@ -32,8 +32,10 @@ async def dies_with(rig: Rig, consumer: str) -> None:
         await rig.drain(worker)
 
 
-async def test_what_three_workers_died_of_is_a_letter_and_its_batch_mates_are_applied(rig: Rig, effects: Any) -> None:
-    """Pitfall 13: five innocents share every batch with it, wait beside it when it is tried alone, and are not blamed."""
+async def test_what_worker_after_worker_died_of_is_a_letter_and_its_batch_mates_are_applied(
+    rig: Rig, effects: Any
+) -> None:
+    """Pitfall 13: five innocents share its batches, wait beside it while it is tried alone, and are not blamed."""
 
     async def deadly(item: Event, tx: Any) -> None:
         await effects(item, tx)
@@ -43,14 +45,14 @@ async def test_what_three_workers_died_of_is_a_letter_and_its_batch_mates_are_ap
     rig.handlers.on("shop")(deadly)
     await rig.worker().intake.make_groups()
     await rig.send(event("poison"), *(event(f"e{n}") for n in range(5)))
-    for name in ("w1", "w2", "w3"):
+    for name in ("w1", "w2", "w3", "w4"):
         await dies_with(rig, name)
-    last = rig.worker("w4")
+    last = rig.worker("w5")
     await sweep(rig, last)
     outcomes = await rig.drain(last)
     letters = await rig.rows("SELECT provider_event_id, reason, attempts, error FROM dead_letters")
     assert [letter[:3] for letter in letters] == [("poison", "crash_loop", 1)]
-    assert "delivered 4 times" in letters[0][3]
+    assert "delivered 5 times" in letters[0][3]
     assert await happened(rig) == {f"e{n}": 1 for n in range(5)}
     assert outcomes[X] == 1
 
@@ -313,3 +315,41 @@ async def test_retries_whose_due_times_were_deleted_come_back(rig: Rig, effects:
     await client.delete(*(keys.due for keys in rig.stream.keys))
     await rig.upkeep(worker).measure()
     assert await rig.drain(worker) == {A: 2}
+
+
+async def test_a_lost_answer_as_a_trial_begins_condemns_nobody(rig: Rig, effects: Any) -> None:
+    """The count was raised and the answer lost, again and again: the worker lives, so the event has not killed it."""
+    rig.handlers.on("shop")(effects)
+    dead = rig.worker("dead", deliveries_max=2)
+    await dead.intake.make_groups()
+    await rig.send(event("a"))
+    await dead.intake.next(block=False)
+    worker = rig.worker("w1", deliveries_max=2)
+    assert await sweep(rig, worker) == 1
+    on_trial = rig.stream.on_trial
+
+    async def loses_the_answer(*args: Any, **kwargs: Any) -> bool:
+        await on_trial(*args, **kwargs)
+        raise ConnectionResetError("cut")
+
+    rig.stream.on_trial = loses_the_answer  # type: ignore[method-assign]
+    for _ in range(4):
+        assert await worker.run_once() == {}
+    rig.stream.on_trial = on_trial  # type: ignore[method-assign]
+    assert await worker.run_once() == {A: 1}
+    assert await happened(rig) == {"a": 1}
+
+
+async def test_a_worker_that_leaves_in_the_middle_of_a_trial_condemns_nobody(rig: Rig, effects: Any) -> None:
+    """It was told to leave while Redis was away, so that it could hand nothing back: that is no death by this event."""
+    rig.handlers.on("shop")(effects)
+    dead = rig.worker("dead")
+    await dead.intake.make_groups()
+    await rig.send(event("a"))
+    shard = rig.stream.shard_of("shop", "a")
+    await dead.intake.next(block=False)
+    (stuck,) = await rig.stream.stuck(shard, idle_ms=0, count=1)
+    await rig.stream.on_trial(shard, "dead", stuck.entry_id, deliveries=4)  # tried alone once, and no outcome
+    last = rig.worker("w2")
+    assert await sweep(rig, last) == 1
+    assert await last.run_once() == {A: 1}

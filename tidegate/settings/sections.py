@@ -94,8 +94,8 @@ class ConsumerSettings(Section):
     lease_seconds: Seconds = 15.0
     """An entry nobody renewed for this long is taken over by another worker."""
     deliveries_max: Annotated[int, Field(ge=2, le=100)] = 3
-    """Which delivery of an entry, from workers that died holding it to the next, is tried alone; if that kills the worker too
-    it is a letter, reason `crash_loop`."""
+    """From which delivery on an entry that dead workers held is tried alone; if that kills two more, it is a letter, reason
+    `crash_loop`."""
     event_seconds: Seconds = 20.0
     """How long a handler may take for one event; above it the attempt has failed. Keep it above postgres.lock_timeout_ms."""
     batch_seconds: Seconds = 25.0
