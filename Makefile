@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := tidegate ingest consumer dlq tests
 
-.PHONY: help setup demo up test test-installed check format bench lock clean
+.PHONY: help setup demo up test test-installed check format chaos bench lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ check: setup ## formatting, lint, types, import rules; changes nothing
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+chaos: setup ## everything killed, stopped, cut and filled under traffic, then the books compared; CHAOS='--seed 7 --minutes 5'
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 bench: setup ## how many events a second this machine takes in and applies
 	$(BIN)/python -m tests.bench
