@@ -62,9 +62,7 @@ class Worker:
 
         Raises UnreachableError when Redis or Postgres stays away longer than ``reconnect_seconds``.
         """
-        lanes = {
-            asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self.options.concurrency)
-        }
+        lanes = {asyncio.create_task(self._lane(), name=f"lane-{number}") for number in range(self.options.concurrency)}
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({stopped, *lanes}, return_when=asyncio.FIRST_COMPLETED)
