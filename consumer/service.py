@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import secrets
 import socket
 from contextlib import AsyncExitStack
@@ -42,6 +43,7 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
     Raises UsageError or UnreachableError before the first read, and UnreachableError when a server stays away.
     """
     handlers = handlers_of(settings)
+    _limit_memory(settings.consumer.memory_bytes_max)
     policy = Policy.of(settings.retry)
     metrics.declare_sources(settings.sources)
     redis_url, postgres_url = settings.require_redis(), settings.require_postgres()
@@ -92,6 +94,14 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
             await asyncio.gather(*background, return_exceptions=True)
             await _leave(worker, options.handback_seconds)
         return drain is None or await drain.ended(stream)
+
+
+def _limit_memory(bytes_max: int) -> None:
+    """Let what is too much fail in this process, and in the handler that wants it: the kernel might kill a server."""
+    if bytes_max:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        soft = bytes_max if hard == resource.RLIM_INFINITY else min(bytes_max, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 async def _leave(worker: Worker, limit_seconds: float) -> None:

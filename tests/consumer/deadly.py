@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import resource
 import signal
 from typing import Any
-
-import psutil  # type: ignore[import-untyped]
 
 from tidegate import Event, Handlers
 
@@ -37,8 +34,6 @@ async def handle(event: Event, tx: Any) -> None:
                 except asyncio.CancelledError:
                     continue
         case "hoards":
-            room = psutil.Process().memory_info().vms + (256 << 20)
-            resource.setrlimit(resource.RLIMIT_AS, (room, -1))
             hoard = []
             while True:
                 hoard.append(bytearray(16 << 20))

@@ -92,7 +92,8 @@ async def test_a_handler_that_exhausts_memory_costs_its_event_an_attempt_and_no_
     rig: Rig, fleet: Callable[..., Fleet]
 ) -> None:
     await rig.send(event("bad", event_type="hoards"), *(event(f"e{n}") for n in range(20)))
-    with fleet(toml=DEADLY) as running:
+    toml = DEADLY.replace("lease_seconds = 1", "lease_seconds = 1\nmemory_bytes_max = 536870912")
+    with fleet(toml=toml) as running:
         await until(lambda: settled(rig, running), seconds=60)
     letters = await rig.rows("SELECT provider_event_id, reason, error FROM dead_letters")
     assert [(name, reason, error[:11]) for name, reason, error in letters] == [("bad", "exhausted", "MemoryError")]

@@ -100,8 +100,11 @@ class ConsumerSettings(Section):
     """How long a handler may take for one event; above it the attempt has failed. Keep it above postgres.lock_timeout_ms."""
     batch_seconds: Seconds = 25.0
     """How long the handlers of one transaction may take; above it the batch is halved."""
-    hang_seconds: Seconds = 60.0
+    hang_seconds: Seconds = 30.0
     """A handler that blocks the whole process, or will not be stopped, for this long ends it: others take over."""
+    memory_bytes_max: Annotated[int, Field(ge=0)] = 4_294_967_296
+    """Memory of the process above which a handler gets MemoryError, which costs its event an attempt, instead of the kernel
+    choosing whom to kill. 0: no limit. Linux only."""
     breaker_failures: Count = 3
     """So many failures of Postgres in a row pause this worker until a probe succeeds; wrong schema or rights do at once."""
     breaker_seconds_max: Seconds = 5.0
