@@ -23,10 +23,11 @@ import psycopg
 
 from consumer import events as events_table
 from consumer.burying import bury
-from consumer.handling import HandlerTimeoutError, handler_errors
+from consumer.handling import HandlerTimeoutError, OvertimeError, StatementTimeoutError, handler_errors
 from consumer.outcome import Decided, Outcome, dead, failed
 from consumer.part import Part
 from consumer.policy import Policy
+from consumer.reading import Read
 from consumer.recognise import recognise
 from dlq import letters
 from tidegate.event import Delivery, Event
@@ -35,10 +36,6 @@ from tidegate.postgres import Connection, Kind, classify
 from tidegate.telemetry import logs
 
 log = logs.get(__name__)
-
-
-class OvertimeError(Exception):
-    """The handlers of a transaction took longer together than they may: it was rolled back, and is to be halved."""
 
 
 class _UndoError(Exception):
@@ -56,9 +53,6 @@ class Applied:
     decided: dict[UUID, Decided] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
 
-    def __or__(self, other: Applied) -> Applied:
-        return Applied(self.decided | other.decided, self.released | other.released)
-
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
@@ -70,13 +64,11 @@ class _Limits:
     event_seconds: float
 
     def left_seconds(self) -> float:
-        """Return what is left of the handlers' time. A lone event has its own; what is over for more is OvertimeError."""
-        if self.lone:
-            return self.event_seconds
+        """Return what is left of the handlers' time; when nothing is: OvertimeError, or HandlerTimeoutError for a lone event."""
         left = self.until - asyncio.get_running_loop().time()
         if left <= 0:
-            raise OvertimeError
-        return left
+            raise HandlerTimeoutError(self.event_seconds) if self.lone else OvertimeError
+        return min(left, self.event_seconds) if self.lone else left
 
 
 @dataclass(slots=True)
@@ -89,7 +81,7 @@ class _Work:
 
 
 class Applier:
-    """Applies parts with the handlers of one application. ``event_seconds`` limits a handler's time for one event."""
+    """Applies parts with the handlers of one application. ``event_seconds`` is how long one may take for one event."""
 
     def __init__(self, handlers: Handlers, policy: Policy, *, event_seconds: float = 20.0) -> None:
         self.handlers = handlers
@@ -99,19 +91,28 @@ class Applier:
     async def apply(self, connection: Connection, part: Part, *, isolate: bool = False) -> Applied:
         """Apply ``part`` in one transaction on ``connection``.
 
-        Raises OvertimeError when its handlers are too slow together, and else only what makes repeating it right: errors
-        that are transient or systemic. ``isolate`` checks deferred constraints event by event, and takes a statement that
-        timed out for the event's own: for a part that Postgres refused at COMMIT, where no savepoint helps, or a lone event.
+        Raises OvertimeError when its handlers are too slow together, StatementTimeoutError, and else only what makes
+        repeating it right: errors that are transient or systemic. ``isolate`` checks deferred constraints event by event: for
+        a part that Postgres refused at COMMIT, where no savepoint helps.
         """
-        by_id = {delivery.event.delivery_id: delivery for delivery in part.deliveries}
+        reads = {item.delivery.event.delivery_id: item for item in part.read if item.delivery is not None}
         until = asyncio.get_running_loop().time() + part.batch_seconds
-        work = _Work(connection, _Limits(isolate, len(by_id) == 1, until, self.event_seconds))
-        to_try = (item for item in by_id.values() if item.malformed is None and _id(item) not in part.condemned)
+        work = _Work(connection, _Limits(isolate, part.lone, until, self.event_seconds))
+        if part.verdict is not None:
+            work.failures = dict.fromkeys(reads, part.verdict)
+        to_try = (
+            item.delivery
+            for event_id, item in reads.items()
+            if item.delivery is not None
+            and item.delivery.malformed is None
+            and event_id not in work.failures
+            and part.condemned(item) is None
+        )
         with collecting() as released:
             async with connection.transaction():
                 await self._divide(work, sorted(to_try, key=_identity))
-                decided = self._decide(work, by_id, part)
-                await bury(connection, decided, part)
+                decided = self._decide(work, reads, part)
+                await bury(connection, decided, reads, part.strangers)
                 replayed = [
                     item.delivery.event.delivery_id
                     for item in decided.values()
@@ -119,7 +120,7 @@ class Applier:
                 ]
                 if replayed:
                     await letters.resolve(connection, replayed)
-            if connection.closed:
+            if connection.is_lost:
                 # psycopg leaves a transaction of a dead connection in silence: a handler that swallowed the error must not
                 # make us believe in a commit that never was.
                 raise psycopg.OperationalError("the connection was lost before the commit")
@@ -138,10 +139,8 @@ class Applier:
         except _UndoError as undo:
             work.failures.update(undo.failures)
             await self._divide(work, [item for item in deliveries if _id(item) not in undo.failures])
-        except OvertimeError:
-            raise
         except Exception as error:
-            if _ours(error, work.limits.isolate):
+            if _ours(error):
                 raise
             if len(deliveries) == 1:
                 work.failures[_id(deliveries[0])] = error
@@ -225,25 +224,29 @@ class Applier:
         if handler.single is None:
             return failures
         for event in todo:
-            limits.left_seconds()
+            left = limits.left_seconds()
+            # Not what is left of the whole for one of many: it would pay for those before it.
+            seconds = left if limits.lone else limits.event_seconds
             try:
-                async with connection.transaction(), handler_errors(connection, limits.event_seconds):
+                async with connection.transaction(), handler_errors(connection, seconds):
                     await handler.single(event, connection)
             except Exception as error:
-                if _ours(error, limits.isolate):
+                if _ours(error):
                     raise
                 failures[event.delivery_id] = error
         return failures
 
-    def _decide(self, work: _Work, by_id: dict[UUID, Delivery], part: Part) -> dict[UUID, Decided]:
+    def _decide(self, work: _Work, reads: dict[UUID, Read], part: Part) -> dict[UUID, Decided]:
         now_ms = time.time_ns() // 1_000_000
         decided: dict[UUID, Decided] = {}
-        for event_id, delivery in by_id.items():
+        for event_id, item in reads.items():
+            delivery = item.delivery
+            assert delivery is not None
             event = delivery.event
             if delivery.malformed is not None:
                 decided[event_id] = dead(delivery, "malformed", delivery.malformed, now_ms)
-            elif event_id in part.condemned:
-                decided[event_id] = dead(delivery, "crash_loop", part.condemned[event_id], now_ms)
+            elif (why := part.condemned(item)) is not None:
+                decided[event_id] = dead(delivery, "crash_loop", why, now_ms)
             elif event_id in work.already_dead:
                 decided[event_id] = Decided(Outcome.DEAD, delivery, already=True)
             elif event_id in work.failures:
@@ -256,10 +259,10 @@ class Applier:
         return decided
 
 
-def _ours(error: Exception, isolate: bool) -> bool:
-    """Tell whether to repeat the part. ``isolate``: a statement that timed out again and again is the event's doing."""
-    if isolate and getattr(error, "sqlstate", None) == "57014":
-        return False
+def _ours(error: Exception) -> bool:
+    """Tell whether the whole part is to be repeated, or halved in transactions of its own, and not this event to fail."""
+    if isinstance(error, OvertimeError | StatementTimeoutError):
+        return True
     return classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC)
 
 

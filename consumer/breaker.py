@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from consumer.outage import Outage
-from tidegate.telemetry import logs, metrics
+from tidegate.telemetry import logs, metrics, redaction
 
 log = logs.get(__name__)
 
@@ -54,17 +54,17 @@ class Breaker:
         self._changed = asyncio.Event()
         metrics.BREAKER_STATE.labels(outage.name.lower()).set(self.state)
 
-    async def enter(self) -> bool:
-        """Return when the caller may try; True when it had to wait. The first one after the pause tries for all."""
-        waited = False
+    async def enter(self) -> None:
+        """Return when the caller may try. The first one after the pause tries for all."""
+        me = asyncio.current_task()
         while self.state is not State.CLOSED:
+            if self.state is State.HALF_OPEN and self._probe is me:
+                return
             if self.state is State.OPEN and self._clock() >= self._probe_at:
-                self._probe = asyncio.current_task()
+                self._probe = me
                 self._set(State.HALF_OPEN)
-                return True
-            waited = True
+                return
             await self._wait()
-        return waited
 
     async def closed(self) -> None:
         """Return when it is closed: for those who would only bring more work."""
@@ -121,4 +121,5 @@ class Breaker:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    """Return the first line: those that follow quote the statement, and with it people's data."""
+    return redaction.text(str(error).strip().partition("\n")[0])[:300]

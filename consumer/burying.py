@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from consumer import events as events_table
 from consumer.outcome import Decided, Outcome
-from consumer.part import Part
+from consumer.reading import Read
 from consumer.recognise import recognise
 from dlq import letters
 from tidegate.event import Delivery
 from tidegate.postgres import Connection, Kind, classify
 
 
-async def bury(connection: Connection, decided: dict[UUID, Decided], part: Part) -> None:
-    """Write the letters of the dead among ``decided`` and of the part's strangers.
+async def bury(
+    connection: Connection,
+    decided: dict[UUID, Decided],
+    reads: Mapping[UUID, Read],
+    strangers: Sequence[letters.Death],
+) -> None:
+    """Write the letters of the dead among ``decided``, which were read as ``reads``, and of ``strangers``.
 
     A delivery whose event another transaction settled first gets that outcome instead, in ``decided``.
     """
@@ -28,12 +33,12 @@ async def bury(connection: Connection, decided: dict[UUID, Decided], part: Part)
         decided.update(await _hold(connection, readable))
     ids = [item.delivery.event.delivery_id for item in dying]
     deaths = [
-        letters.Death(item.delivery, item.reason, item.error, part.shard_of.get(event_id, 0))
+        letters.Death(item.delivery, item.reason, item.error, reads[event_id].entry.shard)
         for event_id, item in zip(ids, dying, strict=True)
         if decided[event_id].outcome is Outcome.DEAD
     ]
-    if deaths or part.strangers:
-        await letters.bury(connection, [*deaths, *part.strangers])
+    if deaths or strangers:
+        await letters.bury(connection, [*deaths, *strangers])
 
 
 async def _hold(connection: Connection, dying: Sequence[Delivery]) -> dict[UUID, Decided]:

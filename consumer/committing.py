@@ -1,16 +1,18 @@
-"""Bringing a part into Postgres, however long that takes: no attempt is consumed by an outage, and nobody else's delay."""
+"""Bringing a part into Postgres, however long that takes: no attempt is consumed by an outage, or by somebody's lock."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 
 import psycopg
 from tenacity import AsyncRetrying, retry_if_exception, stop_when_event_set, wait_random_exponential
 
-from consumer.apply import Applied, Applier, OvertimeError
+from consumer.apply import Applied, Applier
 from consumer.breaker import Breaker
+from consumer.handling import HandlerTimeoutError, OvertimeError, StatementTimeoutError
 from consumer.pace import Pace
 from consumer.part import Part
 from tidegate.errors import TidegateError
@@ -20,9 +22,9 @@ from tidegate.telemetry import logs, metrics
 log = logs.get(__name__)
 
 TIMEOUTS_MAX = 3
-"""A statement that times out so often is no outage: some event's is too slow."""
-_ALIVE = ("40", "55P03", "57014")
-"""Two transactions met, or a statement was slow: Postgres is well."""
+"""A handler's statement that times out so often is no accident: some event's is too slow, or waits for somebody's lock."""
+_ALIVE = ("40", "55P03")
+"""Two transactions met: Postgres is well."""
 
 
 class Committer:
@@ -45,23 +47,35 @@ class Committer:
         now = time.monotonic()
         return max((now - at for at in self._began.values()), default=0.0)
 
-    async def commit(self, part: Part) -> Applied:
-        """Apply and commit ``part``; in halves, and these in halves, when its handlers or statements are too slow together.
+    async def commit(self, part: Part) -> AsyncIterator[tuple[Part, Applied]]:
+        """Apply and commit ``part``; yield what was committed and what came of it.
 
+        Halved, and these halved, when its handlers or their statements are too slow together: then several are yielded.
         Raises UnreachableError when Postgres stays away for too long.
         """
         try:
-            return await self._repeat(part)
-        except (OvertimeError, psycopg.errors.QueryCanceled) as error:
-            if len(part.deliveries) < 2 or self.give_up.is_set():
+            applied = await self._repeat(part)
+        except (OvertimeError, StatementTimeoutError) as error:
+            if self.give_up.is_set():
                 raise
-            slow = not isinstance(error, OvertimeError)
-            log.info("too slow in one transaction: halved", deliveries=len(part.deliveries), statement=slow)
-        first, second = part.halves(event_seconds=self.applier.event_seconds, slow=slow)
-        return await self.commit(first) | await self.commit(second)
+            parts = self._smaller(part, error)
+        else:
+            yield part, applied
+            return
+        for smaller in parts:
+            async for committed in self.commit(smaller):
+                yield committed
+
+    def _smaller(self, part: Part, error: OvertimeError | StatementTimeoutError) -> Sequence[Part]:
+        slow = isinstance(error, StatementTimeoutError)
+        if part.lone:
+            overtime = HandlerTimeoutError(self.applier.event_seconds)
+            return [replace(part, verdict=error.verdict() if isinstance(error, StatementTimeoutError) else overtime)]
+        log.info("too slow in one transaction: halved", entries=len(part.read), statement=slow)
+        return part.halves(event_seconds=self.applier.event_seconds, slow=slow)
 
     async def _repeat(self, part: Part) -> Applied:
-        tries = _Tries(lone=len(part.deliveries) < 2, slow=part.slow)
+        tries = _Tries(slow=part.slow)
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(tries.again),
             wait=wait_random_exponential(multiplier=0.1, max=2),
@@ -70,19 +84,19 @@ class Committer:
         ):
             with attempt:
                 await self.breaker.enter()
-                applied = await self._once(part, tries.isolate)
+                applied = await self._once(part, tries)
         return applied
 
-    async def _once(self, part: Part, isolate: bool) -> Applied:
+    async def _once(self, part: Part, tries: _Tries) -> Applied:
         me = asyncio.current_task()
         started = self._began[me] = time.monotonic()
         try:
             async with borrowed(self._pool, self._transaction_seconds) as connection:
-                applied = await self.applier.apply(connection, part, isolate=isolate)
+                applied = await self.applier.apply(connection, part, isolate=tries.isolate)
         except Exception as error:
-            self._note(error)
             if isinstance(error, OvertimeError):
-                self._pace.took(len(part.deliveries), time.monotonic() - started)
+                self._pace.took(len(part.read), time.monotonic() - started)
+            self._note(error, tries)
             raise
         except BaseException:
             self.breaker.left()
@@ -91,22 +105,24 @@ class Committer:
             del self._began[me]
         seconds = time.monotonic() - started
         self.breaker.succeeded()
-        self._pace.took(len(part.deliveries), seconds)
+        self._pace.took(len(part.read), seconds)
         metrics.APPLY_SECONDS.observe(seconds)
         return applied
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: Exception, tries: _Tries) -> None:
         """Tell the breaker what ``error`` says about Postgres; raises UnreachableError when it has been away too long."""
         kind = classify(error)
-        if kind not in (Kind.TRANSIENT, Kind.SYSTEMIC) or isinstance(error, OvertimeError):
-            self.breaker.succeeded()
-        elif str(getattr(error, "sqlstate", None) or "").startswith(_ALIVE):
-            log.info("transaction repeated", error=str(error).partition("\n")[0])
-            self.breaker.succeeded()
-        elif kind is Kind.SYSTEMIC:
+        if kind is Kind.SYSTEMIC:
             self.breaker.failed(error, "refuses our statements: schema or rights are wrong", at_once=True)
-        else:
+        elif tries.isolate and isinstance(error, psycopg.Error) and kind is not Kind.TRANSIENT:
+            # Every event was tried by itself: what it refuses now is a letter, or the commit of what each could do alone.
+            self.breaker.failed(error, "refuses what we write of our own", at_once=True)
+        elif kind is Kind.TRANSIENT and not str(getattr(error, "sqlstate", None) or "").startswith(_ALIVE):
             self.breaker.failed(error)
+        else:
+            if not isinstance(error, OvertimeError):
+                log.info("transaction repeated", error=str(error).partition("\n")[0])
+            self.breaker.succeeded()
 
 
 @dataclass(slots=True)
@@ -115,23 +131,19 @@ class _Tries:
     would keep megabytes alive until the garbage collector comes by.
     """
 
-    lone: bool
     slow: bool
     isolate: bool = False
     timeouts: int = 0
 
     def again(self, error: BaseException) -> bool:
         """Tell whether to repeat after ``error``, and note how."""
-        if isinstance(error, psycopg.errors.QueryCanceled):
+        if isinstance(error, StatementTimeoutError):
             self.timeouts += 1
-            if self.timeouts < TIMEOUTS_MAX and not self.slow:
-                return True
-            self.isolate = True
-            return self.lone  # else `commit` halves
+            return self.timeouts < TIMEOUTS_MAX and not self.slow  # else `commit` makes it smaller
         if not isinstance(error, Exception) or isinstance(error, OvertimeError | TidegateError):
             return False
         if classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC):
             return True
         # Refused at COMMIT, where no savepoint is left to tell which event it was: a deferred constraint or trigger.
-        first, self.isolate = not self.isolate, True
-        return first and isinstance(error, psycopg.Error)
+        self.isolate = True
+        return isinstance(error, psycopg.Error)

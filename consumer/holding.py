@@ -35,6 +35,13 @@ class Holding:
             self.bytes -= self._bytes_of[entry.shard].pop(entry.entry_id, 0)
         self.freed.set()
 
+    def clear(self) -> None:
+        """Let go of everything."""
+        for held in self._bytes_of:
+            held.clear()
+        self.bytes = 0
+        self.freed.set()
+
     def of(self, shard: int) -> list[bytes]:
         """Return the ids held on ``shard``."""
         return list(self._bytes_of[shard])

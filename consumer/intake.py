@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from consumer import suspicion
 from consumer.holding import Holding
 from consumer.pace import Pace
 from consumer.suspicion import Suspicion
 from tidegate.settings import ConsumerSettings
-from tidegate.stream import UNAVAILABLE, Client, Stream, is_nogroup
+from tidegate.stream import Client, Stream, is_nogroup
 from tidegate.telemetry import logs, metrics
 from tidegate.wire import Entry
 
@@ -77,8 +77,7 @@ class Intake:
             return self._take()
 
     async def _fill(self, *, block: bool) -> None:
-        if not self._waiting:
-            await self._recover()
+        await self._recover()
         if not block:
             self._busy = deque(range(len(self.stream.keys)))  # nobody will wait on the others
         await self._fetch()
@@ -93,13 +92,14 @@ class Intake:
         while self._waiting and len(taken) < self.pace.count:
             entry = self._waiting[0]
             size += entry.bytes_count
-            alone = suspicion.of(entry.deliveries, self._options.deliveries_max) is not Suspicion.NONE
-            if taken and (size > self._options.batch_bytes or alone):
+            if taken and (size > self._options.batch_bytes or self.suspicion(entry) is not self.suspicion(taken[0])):
                 break
             taken.append(self._waiting.popleft())
-            if alone:
-                break
         return taken
+
+    def suspicion(self, entry: Entry) -> Suspicion:
+        """Return what the deliveries of ``entry`` say about it; a batch is all of one kind."""
+        return suspicion.of(entry.deliveries, self._options.deliveries_max)
 
     @property
     def room(self) -> int:
@@ -131,6 +131,8 @@ class Intake:
         """Return when entries have arrived, by whatever way, or none have for ``block_ms``."""
         if not self.room:
             await self._until_freed()
+            return
+        if self._unread:
             return
         self._arrived.clear()
         if self._reading is None:
@@ -179,9 +181,8 @@ class Intake:
                     self._unread.setdefault(shard, after)
                     raise
                 # What was in hand when we asked is being worked on, or was settled since.
-                limit = self._options.deliveries_max
                 self.add(
-                    replace(entry, deliveries=suspicion.while_alive(entry.deliveries, limit))
+                    replace(entry, deliveries=suspicion.while_alive(entry.deliveries))
                     for entry in own.entries
                     if entry.entry_id not in before
                 )
@@ -224,6 +225,16 @@ class Intake:
         self._waiting = deque(entry for entry in self._waiting if entry.shard != shard or entry.entry_id not in lost)
         self.holding.discard(dropped)
 
+    async def on_trial(self, entry: Entry, deliveries: int) -> bool:
+        """Set how often ``entry`` counts as delivered; return whether it is still ours."""
+        try:
+            return await self.stream.on_trial(entry.shard, self.consumer, entry.entry_id, deliveries=deliveries)
+        except ResponseError as error:
+            if not is_nogroup(error):
+                raise
+            await self.make_groups()
+            return False
+
     async def close(self) -> None:
         """Read no more."""
         self.closed = True
@@ -233,29 +244,25 @@ class Intake:
             self._reading = None
 
     async def give_back(self) -> int:
-        """Hand back what no lane has started on; return how many."""
+        """Hand back what no lane works on: what waits here, and what a cancelled read carried; return how many."""
         waiting, self._waiting = self._waiting, deque()
         self.holding.discard(waiting)
-        by_shard: dict[int, list[bytes]] = {}
-        for entry in waiting:
-            by_shard.setdefault(entry.shard, []).append(entry.entry_id)
         handed = 0
-        for shard, ids in by_shard.items():
-            handed += await self.stream.hand_back(shard, self.consumer, ids, idle_ms=HANDED_BACK_IDLE_MS)
+        for shard in range(len(self.stream.keys)):
+            in_work = set(self.holding.of(shard))
+            idle = [found for found in await self.stream.pending_of(shard, self.consumer) if found not in in_work]
+            if idle:
+                handed += await self.stream.hand_back(shard, self.consumer, idle, idle_ms=HANDED_BACK_IDLE_MS)
         return handed
 
     async def leave(self) -> int:
-        """Hand back all that is still pending for us and retire the consumer; return how many were handed back."""
-        handed = 0
+        """Hand back all that is still pending for us and retire the consumer; return how many were handed back.
+
+        Raises redis-py's errors: nothing is lost, the lease runs out and another worker claims.
+        """
         self._waiting.clear()
+        self.holding.clear()
+        handed = await self.give_back()
         for shard in range(len(self.stream.keys)):
-            try:
-                pending = await self.stream.pending_of(shard, self.consumer)
-                if pending:
-                    handed += await self.stream.hand_back(shard, self.consumer, pending, idle_ms=HANDED_BACK_IDLE_MS)
-                await self.stream.retire(shard, self.consumer)
-            except (*UNAVAILABLE, RedisError) as error:
-                # Nothing is lost: the lease runs out and another worker claims.
-                log.warning("could not hand back", shard=shard, error=str(error))
-                break
+            await self.stream.retire(shard, self.consumer)
         return handed

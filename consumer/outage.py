@@ -22,11 +22,12 @@ class Outage:
     def begin(self, error: BaseException, what: str = "does not answer") -> None:
         """Note a failure; raise UnreachableError once it has lasted longer than the limit."""
         now = time.monotonic()
+        line = str(error).strip().partition("\n")[0][:300]  # those that follow quote the statement, with people's data
         if self.since is None:
             self.since = now
-            log.warning(f"{self.name} {what}; waiting, nothing is lost", error=str(error).strip()[:300])
+            log.warning(f"{self.name} {what}; waiting, nothing is lost", error=line)
         elif now - self.since > self.limit_seconds:
-            raise UnreachableError(f"{self.name} {what}, for {self.limit_seconds:.0f} s now: {error}") from error
+            raise UnreachableError(f"{self.name} {what}, for {self.limit_seconds:.0f} s now: {line}") from error
 
     def end(self) -> None:
         """Note a success."""

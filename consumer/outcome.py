@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from consumer.handling import HandlerError
+from consumer.handling import BlockedError, HandlerError
 from tidegate import jsontext
 from tidegate.event import Attempt, Delivery
 from tidegate.handlers import Reject, Retry
@@ -16,6 +16,8 @@ from tidegate.telemetry import redaction
 HISTORY_MAX = 50
 HISTORY_FIRST = 10
 """Of a history that is full the first ones stay, and the newest: how it began explains more than what was in the middle."""
+BLOCKED_MS = 5000
+"""Wait for somebody's lock where the schedule knows none."""
 ERROR_CHARS_MAX = 500
 """An attempt's error travels with the entry: it is a hint for a person, the log has the traceback."""
 _PARENT_CHARS_MAX = 200
@@ -77,6 +79,8 @@ def failed(
     still missed its parent), ``exhausted`` (the schedule allows no other), ``expired`` (its maximum age allows no other).
     """
     text = describe(error)
+    if isinstance(error, BlockedError):
+        return Decided(Outcome.RETRY, delivery, "blocked", text, schedule.delay_ms(1, random) or BLOCKED_MS)
     if isinstance(error, Reject):
         return dead(delivery, "rejected", text, now_ms)
     if not isinstance(error, Retry) and classify(error) is Kind.PERMANENT:

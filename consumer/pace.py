@@ -22,6 +22,6 @@ class Pace:
     def took(self, count: int, seconds: float) -> None:
         """Learn from a batch of ``count`` deliveries."""
         if seconds > self.target_seconds:
-            self.count = max(1, min(self.count, count) // 2)
+            self.count = max(1, self.count // 2)
         elif count >= self.count and seconds < self.target_seconds / 2:
             self.count = min(self.count_max, self.count * 2)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from uuid import UUID
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from consumer import suspicion
 from consumer.reading import Read
@@ -15,40 +14,42 @@ from tidegate.event import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Deliveries to apply, and what becomes a letter beside them."""
+    """Entries as read, and how to go about them."""
 
-    deliveries: Sequence[Delivery]
+    read: Sequence[Read]
     batch_seconds: float
     """How long the handlers may take over it all."""
-    strangers: Sequence[Death] = ()
-    condemned: Mapping[UUID, str] = field(default_factory=dict)
-    """Deliveries that took workers down, and how: they die untried."""
-    shard_of: Mapping[UUID, int] = field(default_factory=dict)
+    deliveries_max: int
     slow: bool = False
     """Halved because of statements that timed out: the next one that does is enough."""
+    verdict: Exception | None = None
+    """How its only delivery has failed in a transaction that could not be kept: it is not tried again."""
 
-    @classmethod
-    def of(cls, read: Sequence[Read], *, batch_seconds: float, deliveries_max: int) -> Part:
-        """Return the whole of a batch."""
-        found = [(item.entry, item.delivery) for item in read if item.delivery is not None]
-        return cls(
-            [delivery for _, delivery in found],
-            batch_seconds,
-            strangers=[item.death for item in read if item.death is not None],
-            condemned={
-                delivery.event.delivery_id: f"delivered {entry.deliveries} times, and each time its worker died; "
-                f"the last {suspicion.TRIALS} times nothing else was in work"
-                for entry, delivery in found
-                if suspicion.of(entry.deliveries, deliveries_max) is Suspicion.CONDEMNED
-            },
-            shard_of={delivery.event.delivery_id: entry.shard for entry, delivery in found},
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What is to be applied."""
+        return [item.delivery for item in self.read if item.delivery is not None]
+
+    @property
+    def strangers(self) -> list[Death]:
+        """What is a letter straight away."""
+        return [item.death for item in self.read if item.death is not None]
+
+    @property
+    def lone(self) -> bool:
+        """Whether there is nothing to halve."""
+        return len(self.read) < 2
+
+    def condemned(self, item: Read) -> str | None:
+        """Return why ``item`` dies untried; None when it does not."""
+        if suspicion.of(item.entry.deliveries, self.deliveries_max) is not Suspicion.CONDEMNED:
+            return None
+        return (
+            f"worker after worker died with it in hand, the last {suspicion.TRIALS_MAX} times with nothing else in work"
         )
 
     def halves(self, *, event_seconds: float, slow: bool) -> tuple[Part, Part]:
-        """Return two parts with half of the deliveries and of the time each."""
-        middle = len(self.deliveries) // 2
+        """Return two parts with half of the entries and of the time each."""
+        middle = len(self.read) // 2
         half = replace(self, slow=slow, batch_seconds=max(self.batch_seconds / 2, event_seconds))
-        return (
-            replace(half, deliveries=self.deliveries[:middle]),
-            replace(half, deliveries=self.deliveries[middle:], strangers=()),
-        )
+        return replace(half, read=self.read[:middle]), replace(half, read=self.read[middle:])

@@ -9,6 +9,8 @@ import secrets
 import socket
 from contextlib import AsyncExitStack
 
+from redis.exceptions import RedisError
+
 from consumer import engagement
 from consumer.assembly import assemble
 from consumer.breaker import State
@@ -23,7 +25,7 @@ from tidegate.loading import load_handlers
 from tidegate.postgres import schema
 from tidegate.serving import on_stop_signals, server
 from tidegate.settings import Settings
-from tidegate.stream import Stream, connect, require
+from tidegate.stream import UNAVAILABLE, Stream, connect, require
 from tidegate.telemetry import health, logs, metrics
 
 log = logs.get(__name__)
@@ -109,8 +111,8 @@ async def _leave(worker: Worker, limit_seconds: float) -> None:
     try:
         async with asyncio.timeout(limit_seconds):
             handed = await worker.intake.leave()
-    except TimeoutError:
-        log.warning("could not hand back in time; what is left is taken over when its lease runs out")
+    except (*UNAVAILABLE, RedisError) as error:
+        log.warning("could not hand back; what is left is taken over when its lease runs out", error=str(error))
     log.info("worker stopped", consumer=worker.intake.consumer, handed_back=handed)
     if worker.stuck:
         log.error("a handler will not be stopped: leaving without it", lanes=len(worker.stuck))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from consumer.apply import Applied
+from consumer.handling import handler_errors
 from consumer.outcome import Decided, Outcome
 from consumer.reading import Read
 from tidegate.handlers import Handlers
@@ -18,7 +19,7 @@ from tidegate.wire import Entry, encode_meta
 
 log = logs.get(__name__)
 
-LOOKUP_SECONDS = 30.0
+LOOKUP_SECONDS = 20.0
 """Limit of one look for parents: the schedule is the backstop."""
 
 
@@ -33,7 +34,7 @@ class Settler:
     async def settle(self, read: Sequence[Read], applied: Applied) -> Counter[Outcome]:
         """Settle the entries of ``read`` as ``applied`` says; return how many had which outcome.
 
-        Raises redis-py's errors: then they are still pending, and ours to read again.
+        Raises redis-py's errors: call again, what was done is not done twice.
         """
         outcomes: Counter[Outcome] = Counter()
         by_shard: dict[int, list[tuple[Read, Settlement]]] = {}
@@ -43,12 +44,12 @@ class Settler:
             by_shard.setdefault(item.entry.shard, []).append((item, settlement))
         for shard, items in by_shard.items():
             await self._settle(shard, items)
-        now_ms = time.time_ns() // 1_000_000
-        for decided in applied.decided.values():
-            _count(decided, now_ms)
         released = applied.released | await self._committed_meanwhile(applied.decided.values())
         if released:
             await self.stream.release(released)
+        now_ms = time.time_ns() // 1_000_000
+        for item in read:
+            _count(item, applied, now_ms)
         return outcomes
 
     async def _settle(self, shard: int, items: Sequence[tuple[Read, Settlement]]) -> None:
@@ -79,7 +80,8 @@ class Settler:
                 continue
             try:
                 async with borrowed(self._pool, LOOKUP_SECONDS) as connection:
-                    found.update(await lookup(list(names), connection))
+                    async with handler_errors(connection, LOOKUP_SECONDS):
+                        found.update(await lookup(list(names), connection))
             except Exception as error:
                 # The schedule is the backstop; an orphan that waits for it is late, not lost.
                 log.warning("could not look for parents again", kind=kind, error=str(error))
@@ -107,7 +109,12 @@ def _came_through_a_gate(entry: Entry) -> bool:
     return b"v" in entry.fields[::2]
 
 
-def _count(decided: Decided, now_ms: int) -> None:
+def _count(item: Read, applied: Applied, now_ms: int) -> None:
+    if item.delivery is None:
+        assert item.death is not None
+        metrics.EVENTS.labels(metrics.source_label(item.death.delivery.event.source), Outcome.DEAD.value).inc()
+        return
+    decided = applied.decided[item.delivery.event.delivery_id]
     event = decided.delivery.event
     source = metrics.source_label(event.source)
     metrics.EVENTS.labels(source, decided.outcome.value).inc()

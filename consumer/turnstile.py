@@ -16,11 +16,6 @@ class Turnstile:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    @property
-    def inside(self) -> int:
-        """How many are in together."""
-        return self._inside
-
     @asynccontextmanager
     async def together(self) -> AsyncIterator[None]:
         """Be one of many."""

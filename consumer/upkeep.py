@@ -44,7 +44,7 @@ class Upkeep:
     """The background services of one worker: `run` them all, or each once."""
 
     def __init__(
-        self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float, deliveries_max: int = 3
+        self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float, deliveries_max: int
     ) -> None:
         self.stream = stream
         self.intake = intake

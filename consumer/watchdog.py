@@ -39,12 +39,15 @@ class Watchdog:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        looks = 0
         try:
             while True:
                 faulthandler.dump_traceback_later(self._hang_seconds, exit=True)
                 await asyncio.sleep(self._hang_seconds / 10)
                 still = self._still_seconds()
-                if still > self._lane_seconds + self._hang_seconds:
+                # Twice: a process that was stopped, and woken just now, has not hung.
+                looks = looks + 1 if still > self._lane_seconds + self._hang_seconds else 0
+                if looks > 1:
                     self._end(still)
         finally:
             faulthandler.cancel_dump_traceback_later()

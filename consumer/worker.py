@@ -9,12 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from redis.exceptions import RedisError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from consumer import suspicion
+from consumer.apply import Applied
 from consumer.committing import Committer
 from consumer.intake import Intake
 from consumer.outage import Outage
@@ -30,6 +38,7 @@ from tidegate.telemetry import logs, metrics
 from tidegate.wire import Entry
 
 log = logs.get(__name__)
+T = TypeVar("T")
 
 CANCEL_SECONDS = 15.0
 """How long a cancelled batch may take to roll back: psycopg tells the server, and waits for its word."""
@@ -78,8 +87,11 @@ class Worker:
                 lane.cancel()
             ended, self.stuck = await asyncio.wait(lanes, timeout=CANCEL_SECONDS)
         for lane in ended:
-            if not lane.cancelled() and (error := lane.exception()) is not None:
+            if lane.cancelled() or (error := lane.exception()) is None:
+                continue
+            if lane not in late:
                 raise error
+            log.info("undone", lane=lane.get_name(), error=str(error).partition("\n")[0])
 
     async def _hand_back_waiting(self) -> None:
         """What no lane has started on need not wait until those that have are done."""
@@ -111,15 +123,21 @@ class Worker:
                 await self.work(entries)
 
     async def _next(self) -> list[Entry]:
+        return await self._persist(self.intake.next)
+
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until Redis does it; raise UnreachableError when it is of no use for too long, or what it said at the end."""
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, (*UNAVAILABLE, RedisError))),
+            retry=retry_if_exception_type((*UNAVAILABLE, RedisError)),
             wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_when_event_set(self.committer.give_up),  # type: ignore[arg-type]
             before_sleep=self._redis_failed,
+            reraise=True,
         ):
             with attempt:
-                entries = await self.intake.next()
+                result = await call()
         self.redis.end()
-        return entries
+        return result
 
     def _redis_failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -133,55 +151,59 @@ class Worker:
         return await self.work(entries) if entries else Counter()
 
     async def work(self, entries: Sequence[Entry]) -> Counter[Outcome]:
-        """Apply and settle ``entries``; return how many had which outcome.
-
-        When Redis stays away the entries remain pending for us: they are read again, and recognised.
-        """
+        """Apply and settle ``entries``, which are all of one suspicion; return how many had which outcome."""
         settled = False
-        started = time.monotonic()
         try:
-            if suspicion.of(entries[0].deliveries, self.options.deliveries_max) is Suspicion.SUSPECT:
+            if self.intake.suspicion(entries[0]) is Suspicion.SUSPECT:
                 async with self._turnstile.alone():
-                    outcomes = await self._try_alone(entries)
+                    outcomes: Counter[Outcome] = Counter()
+                    for entry in entries:
+                        outcomes += await self._try_alone(entry)
             else:
                 async with self._turnstile.together():
                     outcomes = await self._work(entries)
             settled = True
-            self.redis.end()
-        except (*UNAVAILABLE, RedisError) as error:
-            metrics.REDIS_ERRORS.labels(metrics.redis_error_kind(error)).inc()
-            self.redis.begin(error)
-            return Counter()
         finally:
             self.intake.done(entries, settled=settled)
-        log.info(
-            "batch settled",
-            ms=round((time.monotonic() - started) * 1000),
-            **{outcome.value: count for outcome, count in outcomes.items()},
-        )
         return outcomes
 
     async def _work(self, entries: Sequence[Entry]) -> Counter[Outcome]:
-        found = [read(entry) for entry in entries]
         options = self.options
-        part = Part.of(found, batch_seconds=options.batch_seconds, deliveries_max=options.deliveries_max)
-        applied = await self.committer.commit(part)
-        metrics.BATCH_SIZE.observe(len(entries))
-        return await self.settler.settle(found, applied)
+        whole = Part([read(entry) for entry in entries], options.batch_seconds, options.deliveries_max)
+        total: Counter[Outcome] = Counter()
+        async for part, applied in self.committer.commit(whole):
+            started = time.monotonic()
+            outcomes = await self._settle(part, applied)
+            self.intake.done([item.entry for item in part.read], settled=True)
+            metrics.BATCH_SIZE.observe(len(part.read))
+            log.info(
+                "batch settled",
+                settle_ms=round((time.monotonic() - started) * 1000),
+                **{outcome.value: count for outcome, count in outcomes.items()},
+            )
+            total += outcomes
+        return total
 
-    async def _try_alone(self, entries: Sequence[Entry]) -> Counter[Outcome]:
+    async def _settle(self, part: Part, applied: Applied) -> Counter[Outcome]:
+        # With what was committed in hand: to read it again would run the transaction, and its handlers, once more.
+        return await self._persist(lambda: self.settler.settle(part.read, applied))
+
+    async def _try_alone(self, entry: Entry) -> Counter[Outcome]:
         """Try one that was in the hands of workers that died, with nothing beside it that could be blamed or harmed.
 
         Its count is raised first: if this process dies now, the next worker knows that it was being tried.
         """
-        (entry,) = entries
+        await self.committer.breaker.enter()  # before its count is raised: to wait for Postgres is no trial
+        count = suspicion.on_trial(entry.deliveries)
         log.warning(
-            "an entry whose workers died is tried alone",
-            entry=entry.entry_id,
-            shard=entry.shard,
-            deliveries=entry.deliveries,
+            "an entry whose workers died is tried alone", entry=entry.entry_id, shard=entry.shard, deliveries=count
         )
-        stream, count = self.intake.stream, entry.deliveries + 1
-        if not await stream.on_trial(entry.shard, self.intake.consumer, entry.entry_id, deliveries=count):
+        try:
+            ours = await self._persist(lambda: self.intake.on_trial(entry, count))
+        except BaseException:
+            self.committer.breaker.left()
+            raise
+        if not ours:
+            self.committer.breaker.left()
             return Counter()  # claimed by another meanwhile
-        return await self._work(entries)
+        return await self._work([entry])

@@ -35,6 +35,10 @@ class Retry(Exception):  # noqa: N818 - a decision, not an error; handlers read 
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None, waiting_for: str | None = None) -> None:
+        if waiting_for is not None and not isinstance(waiting_for, str):
+            raise TypeError(
+                f"Retry(waiting_for={waiting_for!r}): the name of a parent is a str, such as 'enrollment:42'"
+            )
         if after is not None and not 0 <= after <= 30 * 86_400:
             raise ValueError(f"Retry(after={after!r}): seconds from 0 to 30 days are possible")
         super().__init__(reason or (f"waiting for {waiting_for}" if waiting_for else "asked to be retried"))
@@ -96,6 +100,8 @@ class Batch(Sequence[Event]):
 
 def release(parent: str) -> None:
     """Say, in a handler, that the row ``parent`` exists from this transaction on: what waits for it is due at commit."""
+    if not isinstance(parent, str):
+        raise TypeError(f"release({parent!r}): the name of a parent is a str, such as 'enrollment:42'")
     released = _released.get()
     if released is None:
         raise RuntimeError("tidegate.release() is called by a handler while it runs, and nowhere else")

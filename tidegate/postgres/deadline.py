@@ -7,13 +7,24 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import psycopg
+from psycopg.rows import TupleRow
+
+
+class Connection(psycopg.AsyncConnection[TupleRow]):
+    """A connection to Postgres that may be cut."""
+
+    is_cut = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be asked of it any more. libpq itself only notices when it is asked."""
+        return self.is_cut or self.closed
 
 
 @contextmanager
-def cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
+def cut_after(connection: Connection, seconds: float) -> Iterator[None]:
     """Shut the connection's socket down unless the block ends within ``seconds``.
 
     The server's own limits do not reach us when what it says is lost on the way, and a query that is cancelled waits for
@@ -26,7 +37,8 @@ def cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Itera
         timer.cancel()
 
 
-def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+def _cut(connection: Connection) -> None:
+    connection.is_cut = True
     with suppress(OSError, psycopg.Error):  # closed meanwhile
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
             end.shutdown(socket.SHUT_RDWR)

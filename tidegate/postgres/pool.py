@@ -8,16 +8,14 @@ from typing import Any
 
 import psycopg
 from psycopg import conninfo
-from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from tidegate.errors import UnreachableError, UsageError
-from tidegate.postgres.deadline import cut_after
+from tidegate.postgres.deadline import Connection, cut_after
 from tidegate.postgres.sqlstate import Kind, classify
 from tidegate.settings import PostgresSettings
 from tidegate.telemetry.redaction import without_password
 
-Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from tidegate.errors import UsageError
-from tidegate.postgres.pool import Connection
+from tidegate.postgres.deadline import Connection
 
 VERSION = 1
 _LOCK = 0x7469_6465  # "tide": two `tidegate init` at once take turns

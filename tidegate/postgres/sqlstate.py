@@ -56,6 +56,22 @@ _BY_CLASS = {
 }
 
 
+_SCHEMA = ("42P01", "42703", "42883", "42704", "42501")
+"""Of class 42, what is about names and rights: undefined table, column, function, object; no privilege."""
+
+
+def is_handlers_own(error: psycopg.Error) -> bool:
+    """Tell whether ``error``, out of a handler whose connection is alive, says nothing about our Postgres or our schema.
+
+    Without a state, or of class 08: what failed is another connection, or the use of ours. Of class 42, but not about names
+    and rights: a statement that is wrong in itself, often made of an event's data.
+    """
+    state = error.sqlstate or ""
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (not state or state[:2] == "08"):
+        return True
+    return state[:2] == "42" and state not in _SCHEMA
+
+
 def classify(error: BaseException) -> Kind:
     """Return what ``error``, raised while a batch was applied, means."""
     state = getattr(error, "sqlstate", None)
