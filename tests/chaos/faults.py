@@ -105,11 +105,13 @@ async def _worker_zombie(system: System, watch: Watch, fault: Fault) -> AsyncIte
     place = _pick(system.processes.workers, fault)
     pid = place.process.pid
     async with _stopped(place):
-        held = await reached(lambda: watch.held_by(pid))
+        held: list[Held] = []
+        with contextlib.suppress(RedisError, OSError):  # Redis was killed in the same step
+            held = await watch.held_by(pid)
         yield
         watch.zombies += 1
-        if held and not await reached(lambda: watch.held_by(pid)):
-            watch.zombies_robbed += 1
+        with contextlib.suppress(RedisError, OSError):
+            watch.zombies_robbed += bool(held) and not await watch.held_by(pid)
 
 
 @asynccontextmanager
