@@ -10,6 +10,7 @@ import psycopg
 
 from tidegate.handlers import Ignore, Reject, Retry
 from tidegate.postgres import Connection
+from tidegate.postgres.origin import connection_of
 from tidegate.postgres.sqlstate import is_handlers_own
 
 
@@ -88,6 +89,8 @@ def _meant(error: Exception, connection: Connection, expired_seconds: float | No
         return OvertimeError()
     if expired_seconds is not None and isinstance(error, TimeoutError):
         return HandlerTimeoutError(expired_seconds)
+    if isinstance(error, psycopg.Error) and connection_of(error) not in (None, connection):
+        return HandlerError(error)
     if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
         return StatementTimeoutError(error)
     if connection.is_lost or isinstance(error, UnicodeEncodeError):

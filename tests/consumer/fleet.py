@@ -17,10 +17,18 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Fleet:
-    """``size`` workers over given servers. ``toml`` is added to their settings."""
+    """``size`` workers over given servers. ``toml`` is added to their settings. Without ``ready`` they may die at once."""
 
     def __init__(
-        self, folder: Path, *, redis_url: str, postgres_url: str, prefix: str, toml: str = "", size: int = 2
+        self,
+        folder: Path,
+        *,
+        redis_url: str,
+        postgres_url: str,
+        prefix: str,
+        toml: str = "",
+        size: int = 2,
+        ready: bool = True,
     ) -> None:
         self.workers: list[Process] = []
         self.deaths = 0
@@ -28,6 +36,7 @@ class Fleet:
         """The most memory any worker was seen to hold."""
         self._folder = folder
         self._size = size
+        self._ready = ready
         self._numbered = 0
         self._open = ExitStack()
         self._config = folder / "tidegate.toml"
@@ -39,8 +48,12 @@ class Fleet:
     def __enter__(self) -> Self:
         for _ in range(self._size):
             self.add()
-        for worker in self.workers:
-            worker.wait_ready()
+        try:
+            for worker in self.workers if self._ready else ():
+                worker.wait_ready()
+        except BaseException:
+            self._open.close()
+            raise
         return self
 
     def __exit__(

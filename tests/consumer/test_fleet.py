@@ -76,7 +76,7 @@ async def test_events_that_take_their_worker_down_become_letters_and_their_neigh
     await rig.send(*(event(name) for name in innocent[:30]))
     await rig.send(*(event(kind, event_type=kind) for kind in deadly))
     await rig.send(*(event(name) for name in innocent[30:]))
-    with fleet(toml=DEADLY) as running:
+    with fleet(toml=DEADLY, ready=False) as running:
         await until(lambda: settled(rig, running), seconds=90)
         log = running.logs()
     letters = await rig.rows("SELECT provider_event_id, reason, attempts FROM dead_letters ORDER BY 1")
