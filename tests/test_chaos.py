@@ -15,7 +15,7 @@ from tests.chaos.schedule import KINDS
 from tests.chaos.verdict import There, Verdict
 from tidegate.embedded import PostgresServer, RedisServer
 
-SHORT = Options(events=4000, faults=len(KINDS), seed=11, minutes=2, workers=2, pairs=1.0, hold=0.3)
+SHORT = Options(events=4000, faults=len(KINDS), seed=11, minutes=5, workers=2, pairs=1.0, hold=0.3)
 
 
 @pytest.mark.process
