@@ -93,6 +93,9 @@ async def test_a_handler_that_exhausts_memory_costs_its_event_an_attempt_and_no_
 ) -> None:
     await rig.send(event("bad", event_type="hoards"), *(event(f"e{n}") for n in range(20)))
     toml = DEADLY.replace("lease_seconds = 1", "lease_seconds = 1\nmemory_bytes_max = 536870912")
+    toml = toml.replace(
+        "hang_seconds = 1", "hang_seconds = 60"
+    )  # to take half a gigabyte may block for longer than that
     with fleet(toml=toml) as running:
         await until(lambda: settled(rig, running), seconds=60)
     letters = await rig.rows("SELECT provider_event_id, reason, error FROM dead_letters")
