@@ -31,7 +31,7 @@ DIRECT_SECONDS = 5.0
 SETTINGS = f"""\
 [stream]
 shards = {SHARDS}
-seen_seconds = 20       # short: repeated events must get past the gate, or Postgres' own recognition is never needed
+seen_seconds = 6        # short: repeated events must get past the gate, or Postgres' own recognition is never needed
 timeout_seconds = 1.0
 
 [postgres]
