@@ -4,6 +4,7 @@ Order of precedence: arguments, environment (`TIDEGATE_<NAME>`, `TIDEGATE_<SECTI
 A value `env:NAME` or `file:/path` where a secret is expected is read from there by the process that uses it.
 """
 
+from tidegate.settings.ingest import IngestSettings, SourceSettings
 from tidegate.settings.loading import load
 from tidegate.settings.retry import RetryRule, RetrySettings
 from tidegate.settings.secret import reveal
@@ -12,9 +13,7 @@ from tidegate.settings.sections import (
     ConsumerSettings,
     EngagementSettings,
     HubSpotMapping,
-    IngestSettings,
     PostgresSettings,
-    SourceSettings,
     StreamSettings,
 )
 from tidegate.settings.whole import Settings

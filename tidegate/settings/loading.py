@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from tidegate.errors import UsageError
+from tidegate.settings.ingest import SourceSettings
 from tidegate.settings.retry import RetryRule
-from tidegate.settings.sections import SourceSettings
 from tidegate.settings.whole import PREFIX, Settings
 
 DEFAULT_FILE = Path("tidegate.toml")

@@ -1,30 +1,12 @@
-"""The sections of tidegate.toml, save for `retry`."""
+"""The sections of tidegate.toml, save for `ingest`, `sources` and `retry`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from tidegate.settings.base import Count, Seconds, Section
-from tidegate.settings.secret import reveal
-
-
-class SourceSettings(Section):
-    provider: str
-    """Which adapter reads this source: hubspot, lemlist, standard-webhooks, svix."""
-    secrets: Annotated[list[SecretStr], Field(min_length=1)]
-    """Any of them verifies, so that one can be rotated without losing an event."""
-    public_url: str | None = None
-    """The URL the provider was given, for those that sign it. Without it the URL is rebuilt from the Host header."""
-    tolerance_seconds: Annotated[int, Field(ge=1)] = 300
-    """How far a signed timestamp may be from our clock, either way."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """What this provider's adapter wants beyond that; see docs/providers.md."""
-
-    def read_secrets(self, name: str) -> list[str]:
-        """Return the secrets of the source called ``name``; raise UsageError for one that is not where it should be."""
-        return [reveal(secret, f"sources.{name}.secrets") for secret in self.secrets]
 
 
 class StreamSettings(Section):
@@ -51,25 +33,6 @@ class PostgresSettings(Section):
     """Above this Postgres ends a transaction whose worker hangs, so that its locks do not."""
     transaction_timeout_ms: Annotated[int, Field(ge=1)] = 120_000
     """A transaction of a batch that takes longer is cut off and repeated: the network to Postgres may have gone silent."""
-
-
-class IngestSettings(Section):
-    host: str = "0.0.0.0"  # noqa: S104 - a gate that listens on loopback only receives nothing
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes sharing the port."""
-    body_bytes_max: Annotated[int, Field(ge=1024)] = 2_097_152
-    """Larger bodies are answered 413 before they are read to the end."""
-    events_max: Count = 1000
-    """Events in one request."""
-    pending_max: Count = 10_000
-    """Events of this process waiting for Redis' answer; above it, 503."""
-    append_events_max: Count = 256
-    """Events in one append."""
-    retry_after_seconds: Count = 5
-    """What a 503 asks the provider to wait."""
-    drain_seconds: Seconds = 20.0
-    """How long a stopping gate lets requests finish."""
 
 
 class ConsumerSettings(Section):

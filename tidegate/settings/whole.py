@@ -8,15 +8,14 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tidegate.errors import UsageError
+from tidegate.settings.ingest import IngestSettings, SourceSettings
 from tidegate.settings.retry import RetrySettings
 from tidegate.settings.secret import reveal
 from tidegate.settings.sections import (
     ConsoleSettings,
     ConsumerSettings,
     EngagementSettings,
-    IngestSettings,
     PostgresSettings,
-    SourceSettings,
     StreamSettings,
 )
 
@@ -58,7 +57,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _limits_fit_together(self) -> Self:
         """Refuse limits of which the wrong one would end first."""
-        consumer, postgres = self.consumer, self.postgres
+        consumer, postgres, ingest = self.consumer, self.postgres, self.ingest
         event_ms, batch_ms = consumer.event_seconds * 1000, consumer.batch_seconds * 1000
         wrong = [
             text
@@ -78,6 +77,19 @@ class Settings(BaseSettings):
                     max(batch_ms + event_ms, postgres.statement_timeout_ms) < postgres.transaction_timeout_ms,
                     "postgres.transaction_timeout_ms must be longer than postgres.statement_timeout_ms, and than "
                     "consumer.batch_seconds and consumer.event_seconds together",
+                ),
+                (
+                    ingest.wait_replicas_ms < ingest.append_seconds * 1000,
+                    "ingest.wait_replicas_ms must be shorter than ingest.append_seconds, which it is part of",
+                ),
+                (
+                    ingest.retry_after_seconds <= ingest.retry_after_seconds_max,
+                    "ingest.retry_after_seconds must not be longer than ingest.retry_after_seconds_max",
+                ),
+                (
+                    ingest.body_bytes_max <= min(ingest.received_bytes_max, ingest.pending_bytes_max),
+                    "ingest.body_bytes_max must not be larger than ingest.received_bytes_max or ingest.pending_bytes_max: "
+                    "the largest body would never find room",
                 ),
             )
             if not fits
