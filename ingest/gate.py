@@ -1,4 +1,4 @@
-"""The gate: `POST /webhooks/{source}` becomes deliveries on the stream, and 202 once Redis has them.
+"""The gate: `POST /webhooks/{source}` becomes deliveries that are durable, and then 202.
 
 The hot route is a plain ASGI callable: routing through a framework costs as much again as all the rest of a request.
 Everything else is handed on.
@@ -8,177 +8,242 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest import problems
-from ingest.adapters.base import Adapter, Parsed, RefusedError, Request
-from ingest.appender import Appender, NotDurableError, OverloadedError
-from ingest.problems import ProblemError
-from tidegate.event import Delivery, Event
-from tidegate.stream import Appendable
+from ingest import answering, problems
+from ingest.adapters.base import UNAUTHENTIC, Parsed, RefusedError, Request
+from ingest.admission import Admission
+from ingest.answering import Answer
+from ingest.delivering import Arrival
+from ingest.group_commit import NotDurableError, OverloadedError
+from ingest.head import ROUTE, Head
+from ingest.problems import Problem, ProblemError
+from ingest.rates import AddressRates
+from ingest.receiving import GoneError, Receiving
+from ingest.rejects import Rejects
+from ingest.source import Source
+from ingest.tiers import Tiers
+from ingest.unpacking import NotPackedError, TooLargeError, unpack
+from tidegate import jsontext
+from tidegate.stream import PauseView
 from tidegate.telemetry import logs, metrics, redaction
-from tidegate.wire import encode_meta
 
 log = logs.get(__name__)
 
-_ROUTE = "/webhooks/"
-_YEAR_10000_MS = 253_402_300_800_000
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A configured endpoint: its adapter, and the URL its provider signs."""
-
-    name: str
-    adapter: Adapter
-    public_url: str | None
+CLIENT_GONE = "499"
+"""In the metric, as nginx has it: nobody was left to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may bring."""
+    """What one request may bring, how many may be under way, and how they may come."""
 
-    body_bytes_max: int
-    events_max: int
-    retry_after_seconds: int
+    body_bytes_max: int = 2_097_152
+    json_depth_max: int = 128
+    events_max: int = 1000
+    requests_max: int = 1000
+    require_https: bool = False
+    hsts_seconds: int = 0
 
 
 class Gate:
     """The ASGI application. ``rest`` answers whatever is not a webhook: health, metrics, 404."""
 
-    def __init__(self, sources: Mapping[str, Source], appender: Appender, limits: Limits, rest: ASGIApp) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        tiers: Tiers,
+        admission: Admission,
+        receiving: Receiving,
+        rejects: Rejects,
+        pauses: PauseView,
+        address_rates: AddressRates | None,
+        limits: Limits,
+        rest: ASGIApp,
+    ) -> None:
         self._sources = sources
-        self._appender = appender
+        self._tiers = tiers
+        self._admission = admission
+        self._receiving = receiving
+        self._rejects = rejects
+        self._pauses = pauses
+        self._address_rates = address_rates
         self._limits = limits
-        self._rest = rest
+        self._rest = answering.hardened(rest)
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(_ROUTE):
+        if scope["type"] != "http" or not scope["path"].startswith(ROUTE):
             await self._rest(scope, receive, send)
             return
         started = time.perf_counter()
-        name = scope["path"][len(_ROUTE) :]
+        request = _Request(Head.of(scope), scope, receive)
+        self._under_way += 1
         try:
-            status, headers, body = await self._webhook(name, scope, receive)
-        except ProblemError as error:
-            problem = error.problem
-            status, headers, body = problem.status, problem.headers(), problem.body()
-        except Exception:
-            log.exception("a webhook failed for a reason of ours", source=metrics.source_label(name))
-            problem = problems.nowhere_durable(self._limits.retry_after_seconds)
-            status, headers, body = problem.status, problem.headers(), problem.body()
-        headers.append((b"content-length", str(len(body)).encode()))
-        if status >= 400:
-            # What is left of a body we did not read must not be taken for the next request.
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-        metrics.INGEST_REQUESTS.labels(metrics.source_label(name), str(status)).inc()
+            answer = await self._answer(request)
+        except GoneError:
+            metrics.INGEST_REQUESTS.labels(metrics.source_label(request.head.source), CLIENT_GONE).inc()
+            return
+        finally:
+            self._under_way -= 1
+        await answering.send(
+            answer, request.head, receive, send, hsts_seconds=self._limits.hsts_seconds, unread=request.unread
+        )
+        metrics.INGEST_REQUESTS.labels(metrics.source_label(request.head.source), str(answer.status)).inc()
         metrics.INGEST_SECONDS.observe(time.perf_counter() - started)
 
-    async def _webhook(self, name: str, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        source = self._sources.get(name)
+    async def _answer(self, request: _Request) -> Answer:
+        try:
+            return await self._webhook(request)
+        except ProblemError as error:
+            problem = error.problem
+            self._note(request, problem, error)
+        except GoneError:
+            raise
+        except Exception:
+            log.exception("a webhook failed for a reason of ours", request_id=request.head.request_id)
+            problem = problems.nowhere_durable(self._admission.retry_after_seconds())
+        source = self._sources.get(request.head.source)
+        if problem.status == 503 and source is not None:
+            problem = replace(problem, status=source.adapter.busy_status)
+        return Answer(problem.status, problem.headers(), problem.body())
+
+    async def _webhook(self, request: _Request) -> Answer:
+        await self._admit_address(request.head)
+        source = self._sources.get(request.head.source)
         if source is None:
-            raise ProblemError(problems.UNKNOWN_SOURCE)
-        if scope["method"] != "POST":
-            raise ProblemError(problems.ONLY_POST)
-        headers = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in scope["headers"]]
-        self._check_headers(headers)
-        body = await self._body(receive)
-        request = Request("POST", _url(source, scope), headers, body)
+            raise ProblemError(problems.UNKNOWN_SOURCE, "unknown_source", "no [sources] section of this name")
+        request.source = source
+        if self._limits.require_https and request.head.scheme != "https":
+            location = request.head.secure_url(request.scope, source.public_url)
+            raise ProblemError(problems.not_https(location), "not_https", "plain HTTP; https is required")
+        if request.head.method == "OPTIONS":  # answered, and no word of other origins: browsers have no business here
+            return Answer(204, [(b"allow", b"POST")], b"")
+        if request.head.method != "POST":
+            raise ProblemError(problems.ONLY_POST, "method", f"method {request.head.method[:20]}")
+        await self._admit(source)
+        request.head = request.head.check(source, body_bytes_max=self._limits.body_bytes_max)
+        body = await self._receiving.body(request.receive)
+        request.unread = False
+        request.body_bytes = len(body)
         try:
-            source.adapter.verify(request, time.time())
-            parsed = source.adapter.split(request)
-            if len(parsed) > self._limits.events_max:
-                raise RefusedError("too_many_events", str(len(parsed)))
+            parsed = self._events(request, source, body)
         except RefusedError as refused:
-            log.info("refused", source=name, reason=refused.reason, detail=refused.detail, bytes=len(body))
-            raise ProblemError(problems.of_refusal(refused)) from None
-        return await self._accept(source, parsed, headers)
+            raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
+        return await self._accept(source, parsed, request.head)
 
-    def _check_headers(self, headers: list[tuple[str, str]]) -> None:
-        for key, value in headers:
-            if key == "content-type":
-                kind = value.partition(";")[0].strip().lower()
-                if kind != "application/json" and not kind.endswith("+json"):
-                    raise ProblemError(problems.NOT_JSON_TYPE)
-            elif key == "content-encoding" and value.strip().lower() not in ("", "identity"):
-                raise ProblemError(problems.NOT_JSON_TYPE)
-            elif key == "content-length" and value.isdecimal() and int(value) > self._limits.body_bytes_max:
-                raise ProblemError(problems.TOO_LARGE)
+    async def _admit_address(self, head: Head) -> None:
+        if self._address_rates is not None:
+            rate = self._address_rates.rate_of(head.address)
+            if not await rate.admits():
+                raise ProblemError(problems.rate_limited(rate.retry_after_seconds), "rate_limited", "by its address")
 
-    async def _body(self, receive: Receive) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ProblemError(problems.MALFORMED)  # nobody is left to read the answer; the metric counts it
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._limits.body_bytes_max:
-                raise ProblemError(problems.TOO_LARGE)
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    async def _admit(self, source: Source) -> None:
+        """Raise ProblemError for what is turned away unread: it costs us next to nothing then."""
+        pause = self._pauses.get(source.name)
+        if pause is not None and pause.mode == "refuse":
+            raise ProblemError(problems.paused(self._admission.retry_after_seconds()))
+        if source.rate is not None and not await source.rate.admits():
+            raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", "by its source")
+        if self._admission.is_closed(time.monotonic()):
+            raise ProblemError(problems.overloaded(self._admission.retry_after_seconds()))
+        if self._under_way > self._limits.requests_max and not self._receiving.make_room():
+            raise ProblemError(problems.overloaded(self._admission.retry_after_seconds()))
 
-    async def _accept(
-        self, source: Source, parsed: list[Parsed], headers: list[tuple[str, str]]
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        now_ms = time.time_ns() // 1_000_000
-        kept = redaction.headers(headers)
-        deliveries = [_delivery(source, item, kept, now_ms) for item in parsed]
-        items = [
-            Appendable(source.name, item.provider_event_id, encode_meta(delivery), item.payload)
-            for item, delivery in zip(parsed, deliveries, strict=True)
-        ]
+    def _events(self, request: _Request, source: Source, body: bytes) -> list[Parsed]:
+        """Return what the request brings; raise RefusedError or ProblemError when it is not authentic, or no events."""
+        head = request.head
+        plain = self._unpacked(body, head.coding)
+        request.signed = Request("POST", head.url(request.scope, source.public_url), head.headers, plain)
+        if jsontext.is_deeper(plain, self._limits.json_depth_max):
+            detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
+            raise ProblemError(problems.MALFORMED, "depth", detail)
+        now_seconds = time.time()
         try:
-            new = await self._appender.append(items)
+            source.adapter.verify(request.signed, now_seconds)
+        except RefusedError as refused:
+            # What was compressed on its way was signed before, as a rule; who signs what is sent is as authentic.
+            if (
+                not head.coding
+                or refused.reason not in UNAUTHENTIC
+                or not self._verifies(source, request, body, now_seconds)
+            ):
+                raise
+        parsed = source.adapter.split(request.signed)
+        if len(parsed) > self._limits.events_max:
+            raise RefusedError("too_many_events", f"{len(parsed)} events, {self._limits.events_max} are allowed")
+        return parsed
+
+    def _unpacked(self, body: bytes, coding: str) -> bytes:
+        if not coding:
+            return body
+        try:
+            return unpack(body, coding, bytes_max=self._limits.body_bytes_max)
+        except TooLargeError:
+            detail = f"unpacked more than {self._limits.body_bytes_max} bytes"
+            raise ProblemError(problems.TOO_LARGE, "too_large", detail) from None
+        except NotPackedError as error:
+            raise ProblemError(problems.MALFORMED, "encoding", f"not {coding}: {error}") from None
+
+    @staticmethod
+    def _verifies(source: Source, request: _Request, body: bytes, now_seconds: float) -> bool:
+        assert request.signed is not None
+        try:
+            source.adapter.verify(replace(request.signed, body=body), now_seconds)
+        except RefusedError:
+            return False
+        return True
+
+    async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
+        kept_headers = redaction.headers(head.headers) | {"x-request-id": head.request_id}
+        arrival = Arrival(source, parsed, kept_headers, time.time_ns() // 1_000_000)
+        try:
+            kept = await self._tiers.keep(arrival.deliveries(), anew=arrival.deliveries)
         except OverloadedError:
-            raise ProblemError(problems.overloaded(self._limits.retry_after_seconds)) from None
-        except NotDurableError as error:
-            log.warning("Redis did not take events; the provider is asked to come back", error=str(error)[:300])
-            raise ProblemError(problems.nowhere_durable(self._limits.retry_after_seconds)) from None
-        ids = [str(delivery.event.delivery_id) for delivery, flag in zip(deliveries, new, strict=True) if flag]
-        answer = {"accepted": len(ids), "duplicates": len(new) - len(ids), "ids": ids}
-        return (
-            202,
-            [(b"content-type", b"application/json"), (b"tidegate-durability", b"redis")],
-            json.dumps(answer).encode(),
+            raise ProblemError(problems.overloaded(self._admission.retry_after_seconds())) from None
+        except NotDurableError:  # the fuses have said why, once
+            raise ProblemError(problems.nowhere_durable(self._admission.retry_after_seconds())) from None
+        metrics.KEPT.labels(kept.tier).inc(len(parsed))
+        ids = [delivery_id for delivery_id, new in zip(arrival.ids, kept.new, strict=True) if new]
+        body = json.dumps({"accepted": len(ids), "duplicates": len(kept.new) - len(ids), "ids": ids}).encode()
+        return Answer(202, [(b"content-type", b"application/json"), (b"tidegate-durability", kept.tier.encode())], body)
+
+    def _note(self, request: _Request, problem: Problem, error: ProblemError) -> None:
+        """Keep a record of a refusal. Of what is only turned away for now the metrics tell."""
+        if not error.reason:
+            return
+        refused = error.__cause__
+        head, source = request.head, request.source
+        self._rejects.note(
+            source=head.source,
+            status=problem.status,
+            reason=error.reason,
+            detail=error.detail,
+            adapter=source.adapter if source is not None else None,
+            request=request.signed,
+            body_bytes=request.body_bytes,
+            clock_seconds=refused.clock_seconds if isinstance(refused, RefusedError) else None,
+            address=head.address,
+            request_id=head.request_id,
+            content_type=head.content_type,
+            user_agent=head.header("user-agent"),
+            now_seconds=time.time(),
         )
 
 
-def _url(source: Source, scope: Scope) -> str:
-    """Return the URL as the provider signed it: what it was told, and the query string it called us with."""
-    query = scope["query_string"].decode("latin-1")
-    if source.public_url is not None:
-        base = source.public_url
-    else:
-        host = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
-        path: Any = scope.get("raw_path") or scope["path"].encode()
-        base = f"{scope['scheme']}://{host}{path.decode('latin-1')}"
-    return f"{base}?{query}" if query else base
+class _Request:
+    """What is known of one request so far, for its answer and the record of it."""
 
+    __slots__ = ("body_bytes", "head", "receive", "scope", "signed", "source", "unread")
 
-def _delivery(source: Source, parsed: Parsed, headers: Mapping[str, str], now_ms: int) -> Delivery:
-    occurred_ms = parsed.occurred_at_ms
-    if occurred_ms is None or not 0 <= occurred_ms < _YEAR_10000_MS:
-        occurred_ms = now_ms
-    event = Event(
-        source=source.name,
-        provider=source.adapter.provider,
-        provider_event_id=parsed.provider_event_id,
-        event_type=parsed.event_type,
-        occurred_at_ms=occurred_ms,
-        received_at_ms=now_ms,
-        key=parsed.key,
-        payload=parsed.payload,
-        delivery_id=uuid.uuid4(),
-        headers=headers,
-    )
-    return Delivery(event, malformed=parsed.malformed)
+    def __init__(self, head: Head, scope: Scope, receive: Receive) -> None:
+        self.head = head
+        self.scope = scope
+        self.receive = receive
+        self.source: Source | None = None
+        self.signed: Request | None = None
+        self.body_bytes = 0
+        self.unread = head.has_body

@@ -17,6 +17,7 @@ class Problem:
     title: str
     retry_after_seconds: int | None = None
     allow: str | None = None
+    location: str | None = None
 
     def body(self) -> bytes:
         """Return the problem+json document."""
@@ -31,30 +32,52 @@ class Problem:
             found.append((b"retry-after", str(self.retry_after_seconds).encode()))
         if self.allow is not None:
             found.append((b"allow", self.allow.encode()))
+        if self.location is not None:
+            found.append((b"location", self.location.encode("latin-1", "replace")))
         return found
 
 
 class ProblemError(Exception):
-    """Ends a request with ``problem`` as its answer."""
+    """Ends a request with ``problem`` as its answer. ``reason`` and ``detail`` are for the operator, never the client."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, reason: str = "", detail: str = "") -> None:
         super().__init__(problem.name)
         self.problem = problem
+        self.reason = reason
+        self.detail = detail
 
 
 UNKNOWN_SOURCE = Problem(404, "unknown-source", "No such source")
 ONLY_POST = Problem(405, "method-not-allowed", "Webhooks are sent with POST", allow="POST")
+TOO_SLOW = Problem(408, "too-slow", "The request took too long to arrive")
 TOO_LARGE = Problem(413, "too-large", "The body is larger than this gate accepts")
-NOT_JSON_TYPE = Problem(415, "unsupported-media-type", "Send application/json, not compressed")
+TOO_MANY_EVENTS = Problem(413, "too-many-events", "The request holds more events than this gate accepts at once")
+WRONG_TYPE = Problem(415, "unsupported-media-type", "This source does not take this content type")
+WRONG_CODING = Problem(415, "unsupported-coding", "Send the body as it is, or compressed once with gzip or deflate")
 UNAUTHORIZED = Problem(401, "unauthorized", "Signature missing, wrong or stale")
 MALFORMED = Problem(400, "malformed", "The body is not what this provider sends")
 NO_EVENT_ID = Problem(400, "no-event-id", "The event has no id to recognise it by")
-TOO_MANY_EVENTS = Problem(413, "too-many-events", "The request holds more events than this gate accepts at once")
+BAD_HOST = Problem(400, "bad-host", "The Host header names no host")
+
+
+def not_https(location: str) -> Problem:
+    """Return the redirect for what came in plain HTTP where only HTTPS is wanted; 308 keeps method and body."""
+    return Problem(308, "not-https", "Use HTTPS", location=location)
+
+
+def rate_limited(retry_after_seconds: int) -> Problem:
+    """Return the answer for a source or an address that comes too often."""
+    return Problem(429, "rate-limited", "Too many requests; try again later", retry_after_seconds)
 
 
 def overloaded(retry_after_seconds: int) -> Problem:
     """Return the answer for a gate that has no room: nothing was taken, the same request is welcome later."""
     return Problem(503, "backlog-full", "Too many events wait; try again later", retry_after_seconds)
+
+
+def paused(retry_after_seconds: int) -> Problem:
+    """Return the answer of a source that is paused."""
+    return Problem(503, "paused", "This source is paused; try again later", retry_after_seconds)
 
 
 def nowhere_durable(retry_after_seconds: int) -> Problem:

@@ -193,6 +193,32 @@ def _after(text: str, at: int) -> tuple[str, int]:
     return (match[1], match.end()) if match else ("", at)
 
 
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, even one that never ends: without that each quote in it would be tried to the end of the text."""
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+
+
+def is_deeper(raw: bytes, depth_max: int) -> bool:
+    """Tell whether arrays and objects in ``raw`` are nested deeper than ``depth_max``. Of text that is no JSON: roughly.
+
+    To be asked before anything walks down into it: what the parser here still reads may exhaust the stack later. Every
+    step runs in C: a loop over the brackets of 2 MiB would stand still for a second.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= depth_max:
+        return False  # nearly always
+    brackets = _STRINGS.sub(b"", raw).translate(_TO_SQUARE, _NO_BRACKETS)
+    too_deep = b"[" * (depth_max + 1)
+    for _ in range(depth_max):
+        if too_deep in brackets:
+            return True
+        less = brackets.replace(b"[]", b"")  # the innermost of each nest
+        if len(less) == len(brackets):
+            return brackets.count(b"[") > depth_max  # no JSON: some are never closed
+        brackets = less
+    return bool(brackets)
+
+
 def storable(text: str) -> str:
     """Return ``text`` as Postgres can store it: NUL and lone surrogates become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")

@@ -7,13 +7,12 @@ import sys
 from dataclasses import asdict, dataclass
 
 import click
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
 from tidegate.cli.context import Context, opened_postgres, opened_stream
 from tidegate.settings import Settings
-from tidegate.stream import Stream
+from tidegate.stream import promises
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,9 @@ def command(context: Context, as_json: bool) -> None:
 
 async def _examine(settings: Settings) -> list[Finding]:
     async with opened_stream(settings) as stream:
-        findings = await _redis(stream)
+        findings = [
+            Finding(*promise) for promise in await promises.look(stream.client, replicas=settings.ingest.wait_replicas)
+        ]
     async with opened_postgres(settings, "tidegate doctor") as connection:
         for name, good, remedy in (
             ("server_version", None, ""),
@@ -70,22 +71,4 @@ async def _examine(settings: Settings) -> list[Finding]:
         remedy = "set synchronous_commit = on: a crash may lose the last commits, which are settled already"
         findings.append(Finding("postgres synchronous_commit", commit, remedy if commit == "off" else ""))
     findings.append(Finding("sources", ", ".join(sorted(settings.sources)) or "none"))
-    return findings
-
-
-async def _redis(stream: Stream) -> list[Finding]:
-    info = await stream.client.info("server")
-    findings = [Finding("redis version", str(info["redis_version"]))]
-    try:
-        config = await stream.client.config_get("append*", "maxmemory-policy")
-    except RedisError as error:
-        hint = "ask whoever runs it whether appendonly, appendfsync always and noeviction are set"
-        return [*findings, Finding("redis configuration", f"not readable: {error}", hint)]
-    for name, good, remedy in (
-        ("appendonly", "yes", "CONFIG SET appendonly yes: without it a restart of Redis loses what waits"),
-        ("appendfsync", "always", "CONFIG SET appendfsync always: without it a crash loses up to a second of 202s"),
-        ("maxmemory-policy", "noeviction", "CONFIG SET maxmemory-policy noeviction: any other may delete a stream"),
-    ):
-        value = str(config.get(name, "?"))
-        findings.append(Finding(f"redis {name}", value, "" if value == good else remedy))
     return findings

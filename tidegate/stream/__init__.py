@@ -1,7 +1,7 @@
 """Redis: the keys, the moves, and nothing else that talks to it."""
 
-from tidegate.stream.calls import is_nogroup
-from tidegate.stream.client import UNAVAILABLE, Client, connect, require
+from tidegate.stream.calls import NotReplicatedError, Replicas, is_nogroup
+from tidegate.stream.client import UNAVAILABLE, Client, connect, is_out_of_memory, require
 from tidegate.stream.keys import GROUP, NOBODY, Keys
 from tidegate.stream.records import (
     Appendable,
@@ -25,8 +25,10 @@ __all__ = [
     "Claimed",
     "Client",
     "Keys",
+    "NotReplicatedError",
     "Owned",
     "Reentered",
+    "Replicas",
     "Settled",
     "Settlement",
     "ShardState",
@@ -34,5 +36,6 @@ __all__ = [
     "Stuck",
     "connect",
     "is_nogroup",
+    "is_out_of_memory",
     "require",
 ]

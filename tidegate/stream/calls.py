@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Protocol, Self, TypeVar, cast
 
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError
+from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, RedisError, ResponseError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from tidegate.settings import StreamSettings
@@ -19,6 +20,18 @@ T = TypeVar("T")
 
 # Plain, and as Redis 6.2 tells it of a command inside a script: "Error running script (call to f_..): ..: -NOGROUP No such"
 _NOGROUP = re.compile(r"(?:^|: ?-?)NOGROUP ")
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas must have what an append wrote, and how long to wait for that."""
+
+    count: int
+    wait_ms: int
+
+
+class NotReplicatedError(RedisError):
+    """Fewer replicas than asked for said in time that they have it. It may be there all the same."""
 
 
 class Script(Protocol):
@@ -53,6 +66,7 @@ class Calls:
         waiting_ttl_seconds: int = 86_400,
         repeat_seconds: float = 5.0,
         call_seconds: float = 10.0,
+        replicas: Replicas | None = None,
     ) -> None:
         self.client = client
         self.keys = [Keys(prefix, shard) for shard in range(shards)]
@@ -60,6 +74,8 @@ class Calls:
         self._waiting_ttl_seconds = waiting_ttl_seconds
         self._repeat_seconds = repeat_seconds
         self._call_seconds = call_seconds
+        self._replicas = replicas
+        self._wait = "WAITAOF"
         self._scripts: dict[str, Script] = {
             path.name.removesuffix(".lua"): cast(Script, client.register_script(path.read_text()))
             for path in resources.files("tidegate.stream").joinpath("lua").iterdir()
@@ -67,16 +83,28 @@ class Calls:
         }
 
     @classmethod
-    def of(cls, client: Client, settings: StreamSettings, *, waiting_ttl_seconds: int = 86_400) -> Self:
-        """Return the streams ``settings`` describe."""
+    def of(
+        cls,
+        client: Client,
+        settings: StreamSettings,
+        *,
+        waiting_ttl_seconds: int = 86_400,
+        call_seconds: float | None = None,
+        replicas: Replicas | None = None,
+    ) -> Self:
+        """Return the streams ``settings`` describe. A call, and its repeats together, may take ``call_seconds``.
+
+        Without that they may take the time-out of the settings, and a call twice that.
+        """
         return cls(
             client,
             prefix=settings.prefix,
             shards=settings.shards,
             seen_seconds=settings.seen_seconds,
             waiting_ttl_seconds=waiting_ttl_seconds,
-            repeat_seconds=settings.timeout_seconds,
-            call_seconds=2 * settings.timeout_seconds,  # to connect, and to be answered
+            repeat_seconds=call_seconds or settings.timeout_seconds,
+            call_seconds=call_seconds or 2 * settings.timeout_seconds,  # to connect, and to be answered
+            replicas=replicas,
         )
 
     def shard_of(self, source: str, provider_event_id: str) -> int:
@@ -105,6 +133,60 @@ class Calls:
     async def _move_once(self, name: str, keys: Sequence[Any], args: Sequence[Any], *, on: Client | None = None) -> Any:
         script = self._scripts[name]
         return await self._limited(lambda: script(keys, args, on))
+
+    async def _move_replicated(self, name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+        """Run a script that may be run twice, and return once as many replicas as asked for have what it wrote.
+
+        Or had before: who repeats it because the first time too few answered must not be told yes for doing nothing.
+        """
+        replicas = self._replicas
+        if replicas is None:
+            return await self._move(name, keys, args)
+        script = self._scripts[name]
+
+        async def call() -> Any:
+            async with self.client.pipeline(
+                transaction=False
+            ) as pipe:  # on one connection: WAIT is about its own writes
+                await script(keys, args, pipe)
+                self._queue_wait(pipe, replicas)
+                answer, told = await pipe.execute(raise_on_error=False)
+            if isinstance(answer, BaseException):
+                raise answer
+            self._check_replicated(told, replicas)
+            return answer
+
+        return await self._repeat(call)
+
+    async def probe(self) -> None:
+        """Write a key on every shard, and to as many replicas as asked for; raise what redis-py does when that fails."""
+        for keys in self.keys:
+            async with self.client.pipeline(transaction=False) as pipe:
+                pipe.set(keys.turn("probe"), b"", px=1000)
+                if self._replicas is not None:
+                    self._queue_wait(pipe, self._replicas)
+                answers = await self._limited(pipe.execute)
+            if self._replicas is not None:
+                self._check_replicated(answers[-1], self._replicas)
+
+    def _queue_wait(self, pipe: Any, replicas: Replicas) -> None:
+        if self._wait == "WAITAOF":
+            pipe.execute_command("WAITAOF", 0, replicas.count, replicas.wait_ms)
+        else:
+            pipe.execute_command("WAIT", replicas.count, replicas.wait_ms)
+
+    def _check_replicated(self, told: Any, replicas: Replicas) -> None:
+        if isinstance(told, ResponseError) and "unknown command" in str(told).lower():
+            self._wait = "WAIT"  # before 7.2: the replicas have it in memory
+            raise ConnectionError("Redis has no WAITAOF: asking again with WAIT")
+        if isinstance(told, BaseException):
+            raise told
+        reached = told[1] if isinstance(told, list | tuple) else told
+        if reached < replicas.count:
+            raise NotReplicatedError(
+                f"{reached} of {replicas.count} replicas had it {'on disk ' if self._wait == 'WAITAOF' else ''}"
+                f"after {replicas.wait_ms} ms"
+            )
 
     async def _repeat(self, call: Callable[[], Awaitable[T]]) -> T:
         async for attempt in AsyncRetrying(

@@ -7,7 +7,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 
 from tidegate.errors import UnreachableError, UsageError
 from tidegate.telemetry.redaction import without_password
@@ -39,6 +39,11 @@ def connect(url: str, *, timeout_seconds: float, max_connections: int = 50, bloc
     for command in ("XREADGROUP", "XPENDING", "XCLAIM"):
         client.response_callbacks.pop(command, None)
     return client
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether Redis refused a write for lack of memory; inside a script 6.2 says so in the middle of another error."""
+    return isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and "OOM command" in str(error))
 
 
 async def require(client: Client, url: str) -> dict[str, Any]:

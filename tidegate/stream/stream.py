@@ -37,7 +37,8 @@ class Stream(Pending):
     async def append(self, shard: int, items: Sequence[Appendable], *, backlog_max: int = 0) -> list[bool]:
         """Append what was not seen before; return for each item whether it was new.
 
-        Raises BacklogFullError when nothing was done for lack of room, or redis-py's error when Redis did not answer.
+        Raises BacklogFullError when nothing was done for lack of room, or redis-py's error when Redis did not answer, or too
+        few replicas did.
         """
         keys = self.keys[shard]
         args: list[Any] = [backlog_max, self._seen_seconds]
@@ -49,7 +50,7 @@ class Stream(Pending):
                 item.meta,
                 item.payload,
             )
-        answer = await self._move("append", [keys.events, keys.retry, keys.ledger, *self._seen(keys)], args)
+        answer = await self._move_replicated("append", [keys.events, keys.retry, keys.ledger, *self._seen(keys)], args)
         if answer[0] == 0:
             raise BacklogFullError(answer[1])
         return [flag == 1 for flag in answer[1:]]

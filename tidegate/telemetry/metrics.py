@@ -17,6 +17,10 @@ INGEST_REQUESTS = Counter("tidegate_ingest_requests_total", "Webhook requests by
 INGEST_SECONDS = Histogram(
     "tidegate_ingest_seconds", "Time from the first byte of a request to its answer.", buckets=_SECONDS
 )
+KEPT = Counter("tidegate_kept_total", "Events made durable before their 202, by tier; duplicates included.", ["tier"])
+ADMISSION_CLOSED = Gauge(
+    "tidegate_admission_closed", "1 while the gate answers 503 since this is at its limit.", ["limit"]
+)
 EVENTS = Counter("tidegate_events_total", "Deliveries settled, by outcome.", ["source", "outcome"])
 APPLY_SECONDS = Histogram("tidegate_apply_seconds", "Time of one batch's transaction.", buckets=_SECONDS)
 END_TO_END_SECONDS = Histogram(

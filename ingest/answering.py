@@ -1,0 +1,68 @@
+"""How an answer goes out: its headers, and an end that does not destroy it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingest.head import Head
+from ingest.receiving import discard
+
+UNREAD_BYTES_MAX = 1_048_576
+UNREAD_SECONDS = 1.0
+"""How much of a body nobody wants is read after the answer."""
+
+Header = tuple[bytes, bytes]
+
+HARDENING: list[Header] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""On everything. There is no Access-Control header anywhere: pages of other origins may not read what we say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers without length, body."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+async def send(answer: Answer, head: Head, receive: Receive, send: Send, *, hsts_seconds: int, unread: bool) -> None:
+    """Send ``answer`` to the request of ``head``; ``unread``: its body was not read to the end."""
+    headers = [*answer.headers, *HARDENING, (b"x-request-id", head.request_id.encode())]
+    if answer.status != 204:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    if hsts_seconds and head.scheme == "https":
+        headers.append((b"strict-transport-security", f"max-age={hsts_seconds}".encode()))
+    if unread:
+        # What is left of a body must not be taken for the next request.
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    body = b"" if head.method == "HEAD" else answer.body
+    if unread:
+        # The answer is whole now, and the connection not yet closed: closed with bytes unread it would be reset, and the
+        # client might never read what we said.
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await discard(receive, bytes_max=UNREAD_BYTES_MAX, seconds=UNREAD_SECONDS)
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+def hardened(app: ASGIApp) -> ASGIApp:
+    """Return ``app`` with the same headers on its answers."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *HARDENING]
+            await send(message)
+
+        await app(scope, receive, with_headers)
+
+    return wrapped

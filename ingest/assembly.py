@@ -1,0 +1,161 @@
+"""The parts of a gate, put together as the settings say."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from ingest import adapters
+from ingest.admission import Admission, Bounds
+from ingest.appender import Appender
+from ingest.fuse import Fuse
+from ingest.gate import Gate, Limits
+from ingest.inboxing import Inboxing
+from ingest.looking import Looking
+from ingest.rates import AddressRates, Rate
+from ingest.receiving import Receiving
+from ingest.rejects import Rejects
+from ingest.source import Source
+from ingest.tiers import Tiers
+from tidegate.errors import UsageError
+from tidegate.postgres import Pool, borrowed, schema
+from tidegate.settings import IngestSettings, Settings
+from tidegate.stream import Client, Pauses, PauseView, RejectedLog, Replicas, Stream
+
+INBOX_EVENTS_MAX = 500
+"""Events in one transaction of the inbox, unless one request brings more."""
+
+
+def sources(settings: Settings) -> dict[str, Source]:
+    """Return the configured sources with their adapters; raise UsageError for one that cannot work."""
+    found: dict[str, Source] = {}
+    for name, source in settings.sources.items():
+        secrets = source.read_secrets(name)
+        try:
+            adapter = adapters.build(
+                source.provider, secrets, tolerance_seconds=source.tolerance_seconds, options=source.options
+            )
+        except UsageError as error:
+            raise UsageError(f"source {name!r}: {error}") from None
+        rate = Rate(source.rate_per_second, source.burst) if source.rate_per_second is not None else None
+        found[name] = Source(name, adapter, source.public_url, rate)
+    return found
+
+
+def streams(client: Client, settings: Settings) -> Stream:
+    """Return the streams as the gate uses them: within its own time limit, and on as many replicas as asked for."""
+    ingest = settings.ingest
+    replicas = Replicas(ingest.wait_replicas, ingest.wait_replicas_ms) if ingest.wait_replicas else None
+    return Stream.of(client, settings.stream, call_seconds=ingest.append_seconds, replicas=replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A gate and what works beside it; `running` keeps those going."""
+
+    gate: ASGIApp
+    tiers: Tiers
+    rejects: Rejects
+    background: tuple[Callable[[], Awaitable[None]], ...]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the probes, looks and records until the block ends; then what is in flight is finished and recorded."""
+        tasks = [asyncio.create_task(step()) for step in self.background]  # type: ignore[arg-type]
+        try:
+            yield
+            await self.tiers.drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.rejects.flush()
+
+
+def assemble(
+    configured: dict[str, Source],
+    stream: Stream,
+    pool: Pool | None,
+    settings: Settings,
+    *,
+    rest: Callable[[Tiers], ASGIApp],
+) -> Parts:
+    """Return the gate over ``stream`` and, where there is a ``pool``, the inbox. ``rest`` makes what is no webhook's answer."""
+    ingest, backlog_max = settings.ingest, settings.stream.backlog_max
+    admission = Admission(Bounds.of(ingest, backlog_max=backlog_max))
+    fuse = Fuse(
+        "Redis",
+        stream.probe,
+        probe_seconds=ingest.append_seconds,
+        pause_seconds_max=ingest.breaker_seconds_max,
+        instead="events go to the inbox" if pool is not None else "events are refused with 503, there is no inbox",
+    )
+    appender = Appender(
+        stream,
+        fuse,
+        backlog_max=backlog_max,
+        events_max=ingest.append_events_max,
+        append_seconds=ingest.append_seconds,
+        full=lambda backlog: admission.full(time.monotonic(), backlog),
+    )
+    inboxing = _inboxing(pool, ingest) if pool is not None else None
+    tiers = Tiers(appender, fuse, inboxing, pending_max=ingest.pending_max, pending_bytes_max=ingest.pending_bytes_max)
+    rejects = Rejects(RejectedLog(stream.client, settings.stream.prefix), maxlen=ingest.rejects_max)
+    pauses = PauseView(Pauses(stream.client, settings.stream.prefix))
+    gate: ASGIApp = Gate(
+        configured,
+        tiers,
+        admission,
+        Receiving(
+            body_bytes_max=ingest.body_bytes_max,
+            bytes_max=ingest.received_bytes_max,
+            count_max=ingest.requests_max,
+            body_seconds=ingest.body_seconds,
+        ),
+        rejects,
+        pauses,
+        AddressRates(ingest.address_rate_per_second, ingest.address_burst) if ingest.address_rate_per_second else None,
+        Limits(
+            ingest.body_bytes_max,
+            ingest.json_depth_max,
+            ingest.events_max,
+            ingest.requests_max,
+            ingest.require_https,
+            ingest.hsts_seconds,
+        ),
+        rest(tiers),
+    )
+    if ingest.trusted_proxies:
+        gate = ProxyHeadersMiddleware(gate, trusted_hosts=ingest.trusted_proxies)  # type: ignore[arg-type, assignment]
+    background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run]
+    if inboxing is not None:
+        background.append(inboxing.fuse.run)
+    return Parts(gate, tiers, rejects, tuple(background))
+
+
+def _inboxing(pool: Pool, ingest: IngestSettings) -> Inboxing:
+    async def probe() -> None:
+        async with borrowed(pool, ingest.inbox_seconds) as connection:
+            await schema.check(connection)
+
+    fuse = Fuse(
+        "Postgres",
+        probe,
+        probe_seconds=ingest.inbox_seconds,
+        pause_seconds_max=ingest.breaker_seconds_max,
+        instead="there is no inbox while Redis is away",
+    )
+    return Inboxing(
+        pool,
+        fuse,
+        rows_max=ingest.inbox_rows_max,
+        bytes_max=ingest.inbox_bytes_max,
+        store_seconds=ingest.inbox_seconds,
+        events_max=INBOX_EVENTS_MAX,
+    )
