@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
+from urllib.parse import quote
 
 from tidegate.errors import UsageError
+from tidegate.telemetry.redaction import MASK
 
 Headers = Sequence[tuple[str, str]]
 """Header pairs as received, names lower-cased, values decoded as latin-1. A name may occur twice."""
@@ -44,13 +47,15 @@ UNAUTHENTIC: frozenset[str] = frozenset(
 class RefusedError(Exception):
     """The request is not accepted. ``reason`` is from a closed set; ``detail`` is for the operator, never the client.
 
-    Neither ever holds a secret, a signature or any part of the body.
+    Neither ever holds a secret, a signature or any part of the body. ``clock_seconds`` is how far the signed time is behind
+    ours (negative: ahead), where that was the reason.
     """
 
-    def __init__(self, reason: RefusalReason, detail: str = "") -> None:
+    def __init__(self, reason: RefusalReason, detail: str = "", *, clock_seconds: float | None = None) -> None:
         super().__init__(reason, detail)
         self.reason: RefusalReason = reason
         self.detail = detail
+        self.clock_seconds = clock_seconds
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
@@ -74,10 +79,16 @@ class Request:
 
         Raises RefusedError(duplicate_header) when it occurs more than once: a proxy and we could read different ones.
         """
-        found = [value for key, value in self.headers if key == name]
+        found = self.values(name)
         if len(found) > 1:
-            raise RefusedError("duplicate_header", name)
+            raise RefusedError(
+                "duplicate_header", f"{name} occurs {len(found)} times: does a proxy add it to what the provider sent?"
+            )
         return found[0] if found else None
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of ``name`` (lower case), for whoever only looks."""
+        return [value for key, value in self.headers if key == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,35 @@ class Adapter(Protocol):
     """A provider's contract, bound to the secrets of one source. Built once at start; raises UsageError on bad secrets."""
 
     provider: str
+    content_types: frozenset[str]
+    """The media types this provider sends, in lower case; `+json` stands for every type that ends so."""
+    busy_status: int
+    """The answer after which this provider sends the same request again."""
+
+    def takes(self, media_type: str) -> bool:
+        """Tell whether this provider sends ``media_type``: lower case, without parameters."""
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` with every configured secret in it masked, whatever its case."""
+
+    def trimmed(self) -> Self | None:
+        """Return the same adapter with the space around its secrets taken off; None when there is none.
+
+        A secret pasted with its newline is the most usual wrong secret.
+        """
+
+    def scheme(self, request: Request) -> str:
+        """Return which signatures ``request`` bears, for people: a text of a closed set, `none` where it bears none.
+
+        Never raises, and holds nothing that the client chose.
+        """
+
+    def clock_difference(self, request: Request, now_seconds: float) -> float | None:
+        """Return how far the time the request says it was signed at is behind ours (negative: ahead), in seconds.
+
+        Read before any signature is checked, so a claim: it often explains why a signature is bad. None where the request
+        bears no readable time, or the provider signs none. Never raises.
+        """
 
     def verify(self, request: Request, now_seconds: float) -> None:
         """Return when any configured secret verifies ``request``, else raise RefusedError."""
@@ -114,6 +154,34 @@ class Adapter(Protocol):
 
         Raises UsageError where the provider could not send it: a body it never sends, or no secret that signs.
         """
+
+
+class JsonSender:
+    """What providers have in common that send JSON and come back after a 503. ``secrets`` are the configured texts."""
+
+    content_types: frozenset[str] = frozenset({"application/json"})
+    busy_status: int = 503
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        spelled = {spelling for secret in secrets for spelling in _spellings(secret)} - {""}
+        longest_first = sorted(spelled, key=len, reverse=True)
+        self._hidden = re.compile("|".join(map(re.escape, longest_first)) or "(?!)", re.IGNORECASE)
+
+    def takes(self, media_type: str) -> bool:
+        """Tell whether this provider sends ``media_type``: lower case, without parameters."""
+        _, plus, suffix = media_type.rpartition("+")
+        return media_type in self.content_types or plus + suffix in self.content_types
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` with every configured secret in it masked, whatever its case."""
+        return self._hidden.sub(MASK, text)
+
+
+def _spellings(secret: str) -> list[str]:
+    """Return ``secret`` as it may stand in a path or header: bare, without its prefix, escaped, its bytes as latin-1."""
+    bare = secret.strip()
+    unprefixed = re.sub(r"^wh[a-z]{1,4}_", "", bare).rstrip("=")
+    return [bare, unprefixed, quote(bare, safe=""), bare.encode().decode("latin-1")]
 
 
 def content_id(payload: bytes) -> str:

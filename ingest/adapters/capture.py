@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ingest import diagnosis
 from ingest.adapters import build
 from ingest.adapters.base import Adapter, RefusedError, Request
-from tidegate import jsontext
 from tidegate.errors import UsageError
 
 
@@ -48,7 +47,7 @@ def check(line: object, *, default_adapter: Adapter | None, default_now: float) 
     refusal = _refusal(adapter, request, now_seconds)
     if refusal is None:
         return Verdict(True, "valid", _what_follows(adapter, request))
-    found = _difference(held, adapter, request, now_seconds) if refusal.reason == "bad_signature" else None
+    found = diagnosis.difference(adapter, request, now_seconds)
     return Verdict(False, refusal.reason, found or refusal.detail)
 
 
@@ -146,59 +145,3 @@ def _what_follows(adapter: Adapter, request: Request) -> str:
         return f"authentic, but the gate refuses what it holds: {refusal}"
     wrong = sum(event.malformed is not None for event in events)
     return f"{len(events)} event(s)" + (f", {wrong} of them malformed" if wrong else "")
-
-
-def _difference(held: Mapping[str, Any], adapter: Adapter, request: Request, now_seconds: float) -> str | None:
-    """Find the small difference under which the signature is good: that difference is the fault."""
-    secret = held.get("secret")
-    if isinstance(secret, str) and secret.strip() not in ("", secret):
-        try:
-            trimmed = build(adapter.provider, [secret.strip()])
-        except UsageError:
-            trimmed = adapter
-        if _refusal(trimmed, request, now_seconds) is None:
-            return "good with the secret without the space or newline around it"
-    for change, variant in _variants(request):
-        if _refusal(adapter, variant, now_seconds) is None:
-            return f"good {change}"
-    return None
-
-
-def _variants(request: Request) -> Iterator[tuple[str, Request]]:
-    url, body = request.url, request.body
-    for scheme, other in (("https://", "http://"), ("http://", "https://")):
-        if url.startswith(scheme):
-            yield f"for {other} instead of {scheme}: check public_url", replace(request, url=other + url[len(scheme) :])
-    path, mark, query = url.partition("?")
-    slashed = path[:-1] if path.endswith("/") else path + "/"
-    yield (
-        "with the slash at the URL's end the other way: check public_url",
-        replace(request, url=slashed + mark + query),
-    )
-    if mark:
-        yield "for the URL without its query", replace(request, url=path)
-    if request.method != "POST":
-        yield "for the method POST", replace(request, method="POST")
-    trimmed = body.strip(b"\r\n")
-    if trimmed != body:
-        yield "without the newline around the body", replace(request, body=trimmed)
-    yield "with a newline after the body", replace(request, body=body + b"\n")
-    if b"\n" in body:
-        unix = body.replace(b"\r\n", b"\n")
-        swapped = unix if unix != body else body.replace(b"\n", b"\r\n")
-        yield "with the body's line ends the other way (LF, CRLF)", replace(request, body=swapped)
-    for written in _rewritten(body):
-        yield (
-            "for the same JSON written otherwise: something parsed it and wrote it again",
-            replace(request, body=written),
-        )
-
-
-def _rewritten(body: bytes) -> Iterator[bytes]:
-    """Give ``body`` as the usual libraries write it: compact and spaced, with and without escapes."""
-    for separators in ((",", ":"), (", ", ": ")):
-        for ascii_only in (False, True):
-            try:
-                yield json.dumps(jsontext.loads(body), separators=separators, ensure_ascii=ascii_only).encode()
-            except (ValueError, TypeError, RecursionError):  # not JSON, or a number or surrogate Python cannot write
-                return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ingest.adapters.base import RefusedError
@@ -12,6 +13,8 @@ _MS_MAX = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z: later moments do not fit a datetime and would fail in the worker."""
 _ISO_MAX = 64
 _DIGITS = re.compile(r"[0-9]{1,16}")
+_WRONG_UNIT_SECONDS = 10 * 365 * 86_400
+"""Seconds read as milliseconds are half a century away, milliseconds read as seconds fifty thousand years: no clock is."""
 
 
 def signed_time(text: str, header: str) -> int:
@@ -21,17 +24,28 @@ def signed_time(text: str, header: str) -> int:
     and then what is checked for age is not the text that was signed.
     """
     if not _DIGITS.fullmatch(text):
-        raise RefusedError("malformed_signature", f"{header} is not an integer")
+        raise RefusedError("malformed_signature", f"{header} is not an integer: digits alone are expected")
     return int(text)
 
 
 def check_fresh(signed_at_seconds: float, now_seconds: float, tolerance_seconds: float) -> None:
     """Raise RefusedError(stale | future) when the two are further apart than the tolerance; at the tolerance is fine."""
     age = now_seconds - signed_at_seconds
+    advice = f"{tolerance_seconds} s are allowed: check the clock here and at the provider, or raise tolerance_seconds"
+    if abs(age) > _WRONG_UNIT_SECONDS:
+        advice = "seconds where milliseconds are due, or the other way?"
     if age > tolerance_seconds:
-        raise RefusedError("stale", f"signed {age:.0f} s ago, {tolerance_seconds} s are allowed")
+        again = "" if abs(age) > _WRONG_UNIT_SECONDS else "; an old request that is sent again looks the same"
+        raise RefusedError("stale", f"signed {age:.0f} s ago, {advice}{again}", clock_seconds=age)
     if age < -tolerance_seconds:
-        raise RefusedError("future", f"signed {-age:.0f} s ahead of our clock, {tolerance_seconds} s are allowed")
+        raise RefusedError("future", f"signed {-age:.0f} s ahead of our clock, {advice}", clock_seconds=age)
+
+
+def difference(given: Sequence[str], now_seconds: float, *, per_second: int = 1) -> float | None:
+    """Return how far the time in a timestamp header's values is behind ours, in seconds; None unless it is one integer."""
+    if len(given) != 1 or not _DIGITS.fullmatch(given[0]):
+        return None
+    return now_seconds - int(given[0]) / per_second
 
 
 def epoch_ms(value: object) -> int | None:

@@ -8,14 +8,16 @@ bytes that are signed.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from ingest.adapters.base import Parsed, RefusedError, Request, content_id, same, usable
+from ingest.adapters import clock
+from ingest.adapters.base import JsonSender, Parsed, RefusedError, Request, content_id, same, usable
 from ingest.adapters.clock import check_fresh, epoch_ms, iso_ms, signed_time
 from ingest.adapters.limits import bounded, event_type, identifier, key
 from tidegate import jsontext
@@ -43,7 +45,11 @@ _ESCAPES = {
 }
 _ESCAPE = re.compile("|".join(_ESCAPES), re.IGNORECASE)
 
-_LIKELY = "another secret, or the URL or the body was changed on its way"
+_LIKELY = (
+    "another secret, or the URL or the body was changed on its way: compare the app's client secret, and public_url with the "
+    "URL that HubSpot calls"
+)
+_LIKELY_V1 = "another secret, or the body was changed on its way: compare the app's client secret"
 
 _OBJECT_TYPES = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket"}
 """What ``object.*`` subscriptions call what ``contact.*`` and its like name: one contact must have one key."""
@@ -66,7 +72,7 @@ class WorkflowFields:
 DEFAULT_WORKFLOW = WorkflowFields()
 
 
-class HubSpotAdapter:
+class HubSpotAdapter(JsonSender):
     """One HubSpot app. ``secrets`` are its client secrets: HubSpot signs with one, so give the old and the new.
 
     ``require_v3`` refuses requests that carry only the older signatures: those cover no time, so that whoever has seen
@@ -74,6 +80,7 @@ class HubSpotAdapter:
     """
 
     provider = "hubspot"
+    # busy_status: HubSpot repeats after any 4xx or 5xx, ten times within a day.
 
     def __init__(
         self,
@@ -84,19 +91,46 @@ class HubSpotAdapter:
         require_v3: bool = False,
         sign_as: Version = "v3",
     ) -> None:
-        self._secrets = tuple(secret.encode() for secret in usable(secrets))
+        given = usable(secrets)
+        super().__init__(given)
+        self._secrets = tuple(secret.encode() for secret in given)
         self._tolerance_seconds = tolerance_seconds
         self._workflow = workflow
         self._require_v3 = require_v3
         self._sign_as = sign_as
+
+    def trimmed(self) -> Self | None:
+        """Return the same with the space around its secrets taken off; None when there is none."""
+        bare = tuple(secret.strip() for secret in self._secrets)
+        if bare == self._secrets or not all(bare):
+            return None
+        same_but_for_that = copy.copy(self)
+        same_but_for_that._secrets = bare
+        return same_but_for_that
+
+    def scheme(self, request: Request) -> str:
+        """Return the versions present, joined by `+`; `unknown` stands for an older signature of no version we know."""
+        found = ["v3"] if request.values(SIGNATURE_V3.lower()) else []
+        if request.values(SIGNATURE.lower()):
+            versions = request.values(SIGNATURE_VERSION.lower())
+            found.append(versions[0] if len(versions) == 1 and versions[0] in ("v1", "v2") else "unknown")
+        return "+".join(found) or "none"
+
+    def clock_difference(self, request: Request, now_seconds: float) -> float | None:
+        """Return how far X-HubSpot-Request-Timestamp is behind ours; None without a readable one."""
+        return clock.difference(request.values(TIMESTAMP.lower()), now_seconds, per_second=1000)
 
     def verify(self, request: Request, now_seconds: float) -> None:
         """Check v3 where its header is there, even an empty one, and else v1 or v2.
 
         A v3 that fails is never rescued by a v1 next to it: an attacker could replay old requests that way.
         """
-        if request.header(SIGNATURE_V3.lower()) is not None or self._require_v3:
+        if request.header(SIGNATURE_V3.lower()) is not None:
             self._verify_v3(request, now_seconds)
+        elif self._require_v3:
+            raise RefusedError("missing_header", f"{SIGNATURE_V3} is missing, and require_v3 is set")
+        elif request.header(SIGNATURE.lower()) is None:
+            raise RefusedError("missing_header", f"neither {SIGNATURE_V3} nor {SIGNATURE}: is it HubSpot that calls?")
         else:
             self._verify_older(request)
 
@@ -109,7 +143,7 @@ class HubSpotAdapter:
         except jsontext.NotJsonError as error:
             raise RefusedError("malformed_body", str(error)) from None
         if not isinstance(value, dict):
-            raise RefusedError("malformed_body", "neither an array nor an object")
+            raise RefusedError("malformed_body", "neither an array nor an object: HubSpot sends one of them")
         return [workflow_event(value, request.body, self._workflow)]
 
     def sign(
@@ -146,7 +180,7 @@ class HubSpotAdapter:
         given = _needed(request, SIGNATURE)
         version = _needed(request, SIGNATURE_VERSION)
         if version not in ("v1", "v2"):
-            raise RefusedError("wrong_scheme", f"{SIGNATURE_VERSION} is neither v1 nor v2")
+            raise RefusedError("wrong_scheme", f"{SIGNATURE_VERSION} is neither v1 nor v2: this adapter knows no other")
         for secret in self._secrets:
             expected = (
                 signature_v1(secret, request.body)
@@ -155,7 +189,7 @@ class HubSpotAdapter:
             )
             if same(expected, given):
                 return
-        raise RefusedError("bad_signature", f"{version}: {_LIKELY}")
+        raise RefusedError("bad_signature", f"{version}: {_LIKELY_V1 if version == 'v1' else _LIKELY}")
 
 
 def signature_v1(secret: bytes, body: bytes) -> str:
@@ -269,7 +303,9 @@ def _at(value: object, path: str) -> object:
 def _needed(request: Request, name: str) -> str:
     value = request.header(name.lower())
     if not value:
-        raise RefusedError("missing_header", name)
+        raise RefusedError(
+            "missing_header", f"{name} is {'missing' if value is None else 'empty'}: does a proxy drop it?"
+        )
     return value
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Self
 
-from ingest.adapters.base import Parsed, RefusedError, Request, same, usable
+from ingest.adapters.base import JsonSender, Parsed, RefusedError, Request, same, usable
 from ingest.adapters.clock import iso_ms
 from ingest.adapters.limits import bounded, event_type, key
 from tidegate import jsontext
@@ -21,34 +22,52 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _MASK = "***"
 
 
-class LemlistAdapter:
+class LemlistAdapter(JsonSender):
     """One Lemlist team's hooks. A hook's secret cannot be changed, only the hook replaced: give both secrets then."""
 
     provider = "lemlist"
+    # busy_status: Lemlist documents no retries; 503 says what is meant, to whatever does repeat it.
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = usable(secrets)
+        super().__init__(self._secrets)
+
+    def trimmed(self) -> Self | None:
+        """Return the same with the space around its secrets taken off; None when there is none."""
+        bare = [secret.strip() for secret in self._secrets]
+        return None if bare == list(self._secrets) or not all(bare) else type(self)(bare)
+
+    def scheme(self, request: Request) -> str:
+        """Return `body secret` or `none`, by a search: to parse the body of everybody we refuse would be their weapon."""
+        return "body secret" if b'"secret"' in request.body else "none"
+
+    def clock_difference(self, request: Request, now_seconds: float) -> float | None:
+        """Return None: Lemlist signs no time."""
+        return None
 
     def verify(self, request: Request, now_seconds: float) -> None:
         """Check the secret in the body. The clock is not asked: Lemlist signs no time."""
         values = _cut(request.body).values
         if not values:
-            raise RefusedError("missing_secret", "the body holds no secret")
+            raise RefusedError("missing_secret", "the body holds no secret: create the hook anew, with one")
         if len(values) > 1:
             # Two readers could take different ones, and only one of them is the secret.
-            raise RefusedError("malformed_signature", "the body holds more than one secret")
+            raise RefusedError("malformed_signature", "the body holds more than one secret: Lemlist sends one")
         given = values[0]
         if not isinstance(given, str):
             raise RefusedError("malformed_signature", "the secret is not a text")
         if not any(same(secret, given) for secret in self._secrets):
-            raise RefusedError("bad_signature", "another secret")
+            raise RefusedError(
+                "bad_signature",
+                "another secret: put the one this hook was created with into secrets, or create it anew",
+            )
 
     def split(self, request: Request) -> list[Parsed]:
         """Return the one event, its payload without the secret."""
         others, _, rest = _cut(request.body)
         named = others.get("_id")
         if not isinstance(named, str) or not named:
-            raise RefusedError("no_event_id", "_id is not a text")
+            raise RefusedError("no_event_id", "_id is not a text: Lemlist sends one in every activity")
         kind = event_type(others.get("type", "unknown"))
         return [
             Parsed(

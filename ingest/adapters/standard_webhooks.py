@@ -11,12 +11,13 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ingest.adapters.base import Parsed, RefusedError, Request, same, usable
+from ingest.adapters import clock
+from ingest.adapters.base import JsonSender, Parsed, RefusedError, Request, same, usable
 from ingest.adapters.clock import check_fresh, epoch_ms, iso_ms, signed_time
 from ingest.adapters.limits import bounded, event_type, key
 from tidegate import jsontext
@@ -34,17 +35,37 @@ class _Signed(NamedTuple):
     signatures: str
 
 
-class StandardWebhooksAdapter:
+class StandardWebhooksAdapter(JsonSender):
     """One sender. ``secrets``: `whsec_` or bare base64 for `v1` (HMAC), `whpk_` for `v1a` (ed25519 public key)."""
 
     provider = "standard-webhooks"
     prefixes: tuple[str, ...] = ("webhook",)
+    content_types = frozenset({"application/json", "+json"})
+    # busy_status: the specification asks senders to repeat whatever is no 2xx (410 ends the endpoint for good), and to slow
+    # down on 429, 502 and 504; Svix tries eight times within 28 hours.
 
     def __init__(self, secrets: Sequence[str], *, tolerance_seconds: int = 300) -> None:
         given = usable(secrets)
+        super().__init__(given)
         self._symmetric = [_symmetric_key(text) for text in given if not text.startswith("whpk_")]
         self._public = [_public_key(text) for text in given if text.startswith("whpk_")]
         self._tolerance_seconds = tolerance_seconds
+
+    def trimmed(self) -> Self | None:
+        """Return None: a secret with space around it is no base64, and was refused at the start."""
+        return None
+
+    def scheme(self, request: Request) -> str:
+        """Return the versions among the listed signatures, joined by a comma; `unknown` where none is one of ours."""
+        listed = [value for prefix in self.prefixes for value in request.values(f"{prefix}-signature")]
+        if not listed:
+            return "none"
+        return ",".join(_versions(" ".join(listed))) or "unknown"
+
+    def clock_difference(self, request: Request, now_seconds: float) -> float | None:
+        """Return how far the timestamp header is behind ours; None without a readable one."""
+        found = (request.values(f"{prefix}-timestamp") for prefix in self.prefixes)
+        return clock.difference(next(filter(None, found), []), now_seconds)
 
     def verify(self, request: Request, now_seconds: float) -> None:
         """Return when one of the listed signatures verifies under one of the secrets.
@@ -55,10 +76,15 @@ class StandardWebhooksAdapter:
         message_id, timestamp, listed = self._signed(request)
         check_fresh(signed_time(timestamp, "timestamp"), now_seconds, self._tolerance_seconds)
         if not _MESSAGE_ID.fullmatch(message_id):
-            raise RefusedError("malformed_signature", "the message id holds a full stop, or is not visible ASCII")
+            raise RefusedError(
+                "malformed_signature",
+                "the message id holds a full stop, or is not visible ASCII: the specification forbids both",
+            )
         entries = [entry for entry in listed.split(" ") if entry]
         if len(entries) > _SIGNATURES_MAX:
-            raise RefusedError("malformed_signature", f"more than {_SIGNATURES_MAX} signatures")
+            raise RefusedError(
+                "malformed_signature", f"more than {_SIGNATURES_MAX} signatures: a rotation needs two or three"
+            )
         hmacs = [entry[3:] for entry in entries if entry.startswith("v1,")] if self._symmetric else []
         ed25519s = [entry[4:] for entry in entries if entry.startswith("v1a,")] if self._public else []
         content = _content(message_id, timestamp, request.body)
@@ -67,10 +93,14 @@ class StandardWebhooksAdapter:
         if ed25519s and self._any_ed25519(content, ed25519s):
             return
         if hmacs or ed25519s:
-            raise RefusedError("bad_signature", "another secret, or the body was changed on its way")
+            raise RefusedError(
+                "bad_signature", "another secret, or the body was changed on its way: compare the endpoint's secret"
+            )
         if not all("," in entry for entry in entries):
-            raise RefusedError("malformed_signature", "a signature is not `version,base64`")
-        raise RefusedError("wrong_scheme", "no signature of a version that a configured secret is for")
+            raise RefusedError(
+                "malformed_signature", "a signature is not `version,base64`: does a proxy rewrite the header?"
+            )
+        raise RefusedError("wrong_scheme", self._what_is_missing(listed))
 
     def split(self, request: Request) -> list[Parsed]:
         """Return the one event. Its id is the message id, which a retry repeats.
@@ -84,7 +114,7 @@ class StandardWebhooksAdapter:
         except jsontext.NotJsonError as error:
             raise RefusedError("malformed_body", str(error)) from None
         if not isinstance(body, dict):
-            raise RefusedError("malformed_body", "not an object")
+            raise RefusedError("malformed_body", "not an object: the specification asks for one")
         kind = event_type(body.get("type", "unknown"))
         occurred_at_ms = iso_ms(body.get("timestamp"))
         if occurred_at_ms is None:
@@ -118,6 +148,14 @@ class StandardWebhooksAdapter:
             (f"{prefix}-signature", f"v1,{signature}"),
         ], body
 
+    def _what_is_missing(self, listed: str) -> str:
+        borne = _versions(listed)
+        if "v1a" in borne and not self._public:
+            return "signed v1a, and no key for that is configured: put the sender's public key (whpk_...) into secrets"
+        if "v1" in borne and not self._symmetric:
+            return "signed v1, and no key for that is configured: put the endpoint's secret (whsec_...) into secrets"
+        return "signed in no version that we know: v1 and v1a"
+
     def _signed(self, request: Request) -> _Signed:
         return _Signed(
             self._header(request, "id"), self._header(request, "timestamp"), self._header(request, "signature")
@@ -135,7 +173,8 @@ class StandardWebhooksAdapter:
                 if not value:
                     break
                 return value
-        raise RefusedError("missing_header", f"{self.prefixes[0]}-{name}")
+        named = " or ".join(f"{prefix}-{name}" for prefix in self.prefixes)
+        raise RefusedError("missing_header", f"{named} is missing or empty: does a proxy drop it?")
 
     def _any_hmac(self, content: bytes, signatures: Sequence[str]) -> bool:
         expected = [_hmac(secret, content) for secret in self._symmetric]
@@ -151,6 +190,12 @@ class SvixAdapter(StandardWebhooksAdapter):
 
     provider = "svix"
     prefixes = ("svix", "webhook")
+
+
+def _versions(listed: str) -> list[str]:
+    """Return which of the versions we know are among the signatures in ``listed``."""
+    entries = listed.split(" ", _SIGNATURES_MAX)
+    return [version for version in ("v1", "v1a") if any(entry.startswith(f"{version},") for entry in entries)]
 
 
 def _content(message_id: str, timestamp: str, body: bytes) -> bytes:
