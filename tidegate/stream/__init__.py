@@ -3,6 +3,7 @@
 from tidegate.stream.calls import is_nogroup
 from tidegate.stream.client import UNAVAILABLE, Client, connect, require
 from tidegate.stream.keys import GROUP, NOBODY, Keys
+from tidegate.stream.pauses import Mode, Pause, Pauses, PauseView
 from tidegate.stream.records import (
     Appendable,
     BacklogFullError,
@@ -25,7 +26,11 @@ __all__ = [
     "Claimed",
     "Client",
     "Keys",
+    "Mode",
     "Owned",
+    "Pause",
+    "PauseView",
+    "Pauses",
     "Reentered",
     "Settled",
     "Settlement",
