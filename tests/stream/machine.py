@@ -14,13 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine
 from redis.exceptions import ResponseError
 
 from tests.stream.model import Model
-from tests.stream.snapshot import label_of, take
+from tests.stream.snapshot import HELD, label_of, take
 from tidegate.stream import Client, Settlement, Stream, connect, is_nogroup
 from tidegate.wire import Entry
 
 T = TypeVar("T")
 Fate = tuple[str, int, str | None]
-"""Outcome, delay_ms and waiting_for."""
+"""Outcome, delay_ms and what it waits for."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -84,8 +84,8 @@ class Machine(RuleBasedStateMachine):
         """Settle ``chosen``, (id, label), each with the next of ``fates``; and once more what was gone, if it ``restores``."""
         items: dict[bytes, Settlement] = {}
         for (entry_id, label), (outcome, delay_ms, parent) in zip(chosen, cycle(fates), strict=False):
-            held = Settlement(entry_id, fitting(label, outcome), "shop", b"{}", delay_ms, parent, "x", label.encode())
-            items[entry_id] = held
+            made = Settlement(entry_id, fitting(label, outcome), "shop", b"{}", delay_ms, parent, "x", label.encode())
+            items[entry_id] = replace(made, waiting_for=None, held=True) if parent == HELD else made
         first = [replace(item, payload=None) for item in items.values()]
         move, expected = self.stream.settle, self.model.settle
         settled = self.same(times, lambda: move(shard, first), lambda: expected(shard, first), shard)

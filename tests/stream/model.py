@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.stream.snapshot import PARENTS, Labelled, Snapshot, marker_label
+from tests.stream.snapshot import HELD, PARENTS, Labelled, Snapshot, marker_label
 from tidegate.stream import NOBODY, Reentered, Settled, Settlement
 
 
@@ -115,7 +115,8 @@ class Model:
             count += 1
             copy.consumer, copy.entry_id, copy.gone = None, None, False
             if item.outcome == "retry":
-                copy.place, copy.due, copy.parent = "retry", item.delay_ms == 0, item.waiting_for
+                copy.place, copy.due = "retry", item.delay_ms == 0
+                copy.parent = HELD if item.held else item.waiting_for
             else:
                 self.end(copy, item.outcome)
         return Settled(count, gone)

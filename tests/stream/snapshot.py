@@ -11,8 +11,10 @@ from redis.exceptions import ResponseError
 from tidegate.ledger import shard_balance
 from tidegate.stream import GROUP, Client, ShardState, Stream
 
-PARENTS = ("p:1", "p:2")
-"""All that any orphan waits for."""
+HELD = "held source shop"
+"""Stands, among the parents, for what waits until its source is resumed."""
+PARENTS = ("p:1", "p:2", HELD)
+"""All that any retry waits for."""
 Labelled = list[tuple[bytes, str]]
 
 
@@ -49,7 +51,7 @@ async def take(client: Client, stream: Stream, shard: int) -> Snapshot:
         pipe.zrange(keys.due, 0, -1, withscores=True)
         pipe.execute_command("XPENDING", keys.events, GROUP, "-", "+", 10_000)
         for parent in PARENTS:
-            pipe.scard(keys.waiting(parent))
+            pipe.scard(keys.held("shop") if parent == HELD else keys.waiting(parent))
         events, retry, due, pending, *waiting = await pipe.execute(raise_on_error=False)
     if isinstance(pending, ResponseError):
         assert str(pending).startswith("NOGROUP")

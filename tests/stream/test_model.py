@@ -233,7 +233,9 @@ class Moves(Machine):
 
     @rule(parent=PARENTS, times=TIMES)
     def release(self, parent: str, times: int) -> None:
-        self.same(times, lambda: self.stream.release([parent]), lambda: self.model.release(parent))
+        held = parent == snapshot.HELD
+        move = (lambda: self.stream.resume("shop")) if held else (lambda: self.stream.release([parent]))
+        self.same(times, move, lambda: self.model.release(parent))
 
     @rule(shard=SHARDS, times=TIMES)
     def mend(self, shard: int, times: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures import appendable, event
 from tests.stream.steps import read, unaccounted
 from tidegate.embedded import RedisServer
-from tidegate.stream import GROUP, BacklogFullError, Client, Settled, Settlement, Stream, connect
+from tidegate.stream import GROUP, BacklogFullError, Client, Pauses, Settled, Settlement, Stream, connect, keys
 
 
 async def test_append_sent_twice_is_one_entry(stream: Stream) -> None:
@@ -99,9 +99,14 @@ async def test_every_key_is_named_in_the_dictionary(stream: Stream, client: Clie
     (entry_id,) = await read(stream, client)
     await stream.settle(0, [Settlement(entry_id, "retry", "shop", b"{}", 60_000, "p:1")])
     await stream.replay(0, [(appendable(event()), b"d", 1)])
+    (entry_id,) = await read(stream, client)
+    await stream.settle(0, [Settlement(entry_id, "retry", "shop", b"{}", 60_000, held=True)])
     await stream.turn(0, "sweep", "w1", ttl_ms=60_000)
-    kinds = {key.decode().split("}:")[1].split(":")[0] async for key in client.scan_iter(match=f"{prefix}*")}
-    assert kinds == {"events", "retry", "due", "waiting", "seen", "replayed", "ledger", "turn"}
+    await Pauses(client, prefix).set("shop", "hold")
+    names = [key.decode() async for key in client.scan_iter(match=f"{prefix}*")]
+    kinds = {name.split("}:")[-1].removeprefix(f"{prefix}:").split(":")[0] for name in names}
+    assert kinds == {"events", "retry", "due", "waiting", "held", "seen", "replayed", "ledger", "turn", "paused"}
+    assert all(f":{kind}" in keys.__doc__ for kind in kinds)
 
 
 async def test_a_replay_is_remembered_longer_than_an_event_is(client: Client, prefix: str) -> None:

@@ -3,6 +3,7 @@
 from tidegate.stream.calls import NotReplicatedError, Replicas, is_nogroup
 from tidegate.stream.client import UNAVAILABLE, Client, connect, is_out_of_memory, require
 from tidegate.stream.keys import GROUP, NOBODY, Keys
+from tidegate.stream.pauses import Mode, Pause, Pauses, PauseView
 from tidegate.stream.records import (
     Appendable,
     BacklogFullError,
@@ -25,8 +26,12 @@ __all__ = [
     "Claimed",
     "Client",
     "Keys",
+    "Mode",
     "NotReplicatedError",
     "Owned",
+    "Pause",
+    "PauseView",
+    "Pauses",
     "Reentered",
     "Replicas",
     "Settled",

@@ -1,4 +1,4 @@
-"""The Redis keys of one shard. Every key Tidegate writes is named here.
+"""The Redis keys. Every key Tidegate writes is named here.
 
 | key                       | type              | holds                                                                     |
 |---------------------------|-------------------|---------------------------------------------------------------------------|
@@ -6,10 +6,12 @@
 | `tg:{n}:retry`            | stream            | deliveries waiting for another attempt                                    |
 | `tg:{n}:due`              | sorted set        | ids on the retry stream, scored by due time in Unix milliseconds          |
 | `tg:{n}:waiting:{parent}` | set, expiring     | ids on the retry stream of the orphans that wait for that parent          |
+| `tg:{n}:held:{source}`    | set, expiring     | ids on the retry stream of deliveries that wait until their source is resumed |
 | `tg:{n}:seen:{bucket}`    | set, expiring     | digests of the events accepted in this span of time: the early dedupe     |
 | `tg:{n}:replayed:{bucket}`| set, expiring     | digests of the replays appended in this span of time                      |
 | `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
 | `tg:{n}:turn:{what}`      | string, expiring  | the worker whose turn it is to do what one in the fleet should do         |
+| `tg:paused`               | hash              | source -> JSON of how it is paused                                        |
 
 The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together.
 """
@@ -58,6 +60,13 @@ class Keys:
     def waiting(self, parent: str) -> str:
         return self.waiting_prefix + parent
 
+    @property
+    def held_prefix(self) -> str:
+        return self._name("held:")
+
+    def held(self, source: str) -> str:
+        return self.held_prefix + source
+
     def replayed(self, bucket: int) -> str:
         return self._name(f"replayed:{bucket}")
 
@@ -66,6 +75,11 @@ class Keys:
 
     def turn(self, what: str) -> str:
         return self._name(f"turn:{what}")
+
+
+def paused(prefix: str) -> str:
+    """Return the key of the deployment's pauses."""
+    return f"{prefix}:paused"
 
 
 def shard_of(source: str, provider_event_id: str, shards: int) -> int:

@@ -30,6 +30,8 @@ class Appendable:
 class Settlement:
     """What becomes of one entry. All after ``source`` only counts for the outcome ``retry``.
 
+    A retry may wait for a parent (`Stream.release` makes it due) or, ``held``, for its source (`Stream.resume` does).
+
     ``provider_event_id`` and ``payload`` are only sent for an entry that `Stream.settle` named as gone: a retry is made of
     what the server still has, so that payloads do not travel twice.
     """
@@ -42,6 +44,7 @@ class Settlement:
     waiting_for: str | None = None
     provider_event_id: str = ""
     payload: bytes | None = None
+    held: bool = False
 
 
 class Settled(NamedTuple):

@@ -75,8 +75,8 @@ class Stream(Pending):
         args: list[Any] = [GROUP, self._waiting_ttl_seconds]
         for item in settlements:
             position = 0
-            if item.waiting_for is not None:
-                name = keys.waiting(item.waiting_for)
+            if item.held or item.waiting_for is not None:
+                name = keys.held(item.source) if item.held else keys.waiting(item.waiting_for or "")
                 if name not in index:
                     names.append(name)
                     index[name] = len(names)
@@ -96,7 +96,7 @@ class Stream(Pending):
         case; none once ``bytes_max`` of them were moved.
         """
         keys = self.keys[shard]
-        names = [keys.events, keys.retry, keys.due, keys.waiting_prefix]
+        names = [keys.events, keys.retry, keys.due, keys.waiting_prefix, keys.held_prefix]
         moved, next_ms, lost, more = await self._move("reenter", names, [count, room, floor, bytes_max])
         return Reentered(moved, None if next_ms < 0 else next_ms, lost, more == 1)
 
@@ -118,15 +118,31 @@ class Stream(Pending):
 
     async def release(self, parents: Iterable[str]) -> int:
         """Make the orphans of ``parents`` due now, on every shard; return how many were waiting."""
+        return sum([await self._release(keys, keys.waiting(parent)) for parent in parents for keys in self.keys])
+
+    async def resume(self, source: str) -> int:
+        """Make due now, on every shard, what waits until ``source`` is resumed; return how many were waiting."""
+        return sum([await self._release(keys, keys.held(source)) for keys in self.keys])
+
+    async def _release(self, keys: Keys, waiting: str) -> int:
         released = 0
-        for parent in parents:
-            for keys in self.keys:
-                while True:
-                    taken = await self._move("release", [keys.waiting(parent), keys.due], [RELEASED_MAX])
-                    released += taken
-                    if taken < RELEASED_MAX:
-                        break
-        return released
+        while True:
+            taken: int = await self._move("release", [waiting, keys.due], [RELEASED_MAX])
+            released += taken
+            if taken < RELEASED_MAX:
+                return released
+
+    async def held(self, source: str) -> int:
+        """Return how many deliveries wait until ``source`` is resumed.
+
+        Fewer than there are when the set has expired since, no worker having run for an hour or more: the first one that
+        does parks them anew.
+        """
+        return sum([await self._held(keys.held(source)) for keys in self.keys])
+
+    async def _held(self, name: str) -> int:
+        # Repeated: it only looks.
+        return await self._repeat(lambda: self.client.scard(name))
 
     async def turn(self, shard: int, what: str, holder: str, *, ttl_ms: int) -> bool:
         """Tell whether ``holder`` is the one in the fleet to do ``what`` now; nobody is again within ``ttl_ms``."""

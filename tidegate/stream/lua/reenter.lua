@@ -1,6 +1,7 @@
 --[[ reenter: deliveries whose retry is due go back to the stream.
 
-KEYS 1 events stream   2 retry stream   3 due   4 prefix of the waiting sets (same slot: the names in the entries begin so)
+KEYS 1 events stream   2 retry stream   3 due   4, 5 prefixes of the waiting and of the held sets (same slot: the
+     names in the entries begin so)
 ARGV 1 at most this many   2 room, entries on the events stream to stay below   3 floor, this many in spite of that
      4 no more once this many bytes are moved
 Returns {moved, next_due_ms or -1, markers written, 1 when more are due now}
@@ -39,7 +40,7 @@ for _, id in ipairs(due) do
     redis.call('XADD', KEYS[1], '*', unpack(entry))
     redis.call('XDEL', KEYS[2], id)
     local waiting = held['waiting'] or ''
-    if waiting:sub(1, #KEYS[4]) == KEYS[4] then
+    if waiting:sub(1, #KEYS[4]) == KEYS[4] or waiting:sub(1, #KEYS[5]) == KEYS[5] then
       redis.call('SREM', waiting, id)
     end
     moved = moved + 1

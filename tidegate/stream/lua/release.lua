@@ -1,6 +1,6 @@
---[[ release: a parent has appeared, so the orphans that wait for it are due now.
+--[[ release: a parent has appeared, or a source was resumed, so what waits for it is due now.
 
-KEYS 1 the parent's waiting set   2 due
+KEYS 1 the parent's waiting set, or the source's held set   2 due
 ARGV 1 at most this many
 Returns how many were taken from the set; call again while it equals ARGV 1
 
@@ -8,8 +8,8 @@ An id whose entry has left the retry stream meanwhile is no longer in due, and X
 --]]
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local orphans = redis.call('SPOP', KEYS[1], tonumber(ARGV[1]))
-for _, id in ipairs(orphans) do
+local waiting = redis.call('SPOP', KEYS[1], tonumber(ARGV[1]))
+for _, id in ipairs(waiting) do
   redis.call('ZADD', KEYS[2], 'XX', now_ms, id)
 end
-return #orphans
+return #waiting

@@ -1,8 +1,8 @@
 --[[ settle: the outcome of each entry becomes its place, once.
 
-KEYS 1 events stream   2 retry stream   3 due   4 ledger   5... waiting sets, named by index below
+KEYS 1 events stream   2 retry stream   3 due   4 ledger   5... waiting and held sets, named by index below
 ARGV 1 group   2 waiting_ttl_seconds
-     then six an entry: entry id, outcome, source, meta, delay_ms, index into KEYS of its waiting set (0: none)
+     then six an entry: entry id, outcome, source, meta, delay_ms, index into KEYS of the set it waits in (0: none)
      outcome: applied | duplicate | ignored | dead | foreign | retry | restore; the last three only count for retry, restore.
      foreign: dead, and never accepted by the gate: another program wrote it, so both sides of the ledger grow.
      restore: retry, with two values more: provider_event_id, payload
