@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -27,6 +28,9 @@ from tidegate.errors import UsageError
 from tidegate.postgres import Pool, borrowed, schema
 from tidegate.settings import IngestSettings, Settings
 from tidegate.stream import Client, Pauses, PauseView, RejectedLog, Replicas, Stream
+from tidegate.telemetry import logs
+
+log = logs.get(__name__)
 
 INBOX_EVENTS_MAX = 500
 """Events in one transaction of the inbox, unless one request brings more."""
@@ -62,12 +66,12 @@ class Parts:
     gate: ASGIApp
     tiers: Tiers
     rejects: Rejects
-    background: tuple[Callable[[], Awaitable[None]], ...]
+    background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the probes, looks and records until the block ends; then what is in flight is finished and recorded."""
-        tasks = [asyncio.create_task(step()) for step in self.background]  # type: ignore[arg-type]
+        tasks = [asyncio.create_task(_forever(step)) for step in self.background]
         try:
             yield
             await self.tiers.drain()
@@ -76,6 +80,16 @@ class Parts:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.rejects.flush()
+
+
+async def _forever(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``step`` until cancelled: a mistake in it must not leave a gate that never again notices that Redis is back."""
+    while True:
+        try:
+            await step()
+        except Exception:
+            log.exception("what works beside the gate failed; it goes on", step=getattr(step, "__qualname__", "?"))
+        await asyncio.sleep(1)
 
 
 def assemble(

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from tidegate.telemetry import logs, metrics, redaction
 
@@ -69,9 +69,7 @@ class Fuse:
             await asyncio.sleep(min(FIRST_PROBE_SECONDS * 2 ** min(self._in_a_row, 10), self._pause_seconds_max))
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(Exception),
-                wait=wait_exponential_jitter(
-                    initial=FIRST_PROBE_SECONDS, max=self._pause_seconds_max, jitter=FIRST_PROBE_SECONDS
-                ),
+                wait=wait_random_exponential(multiplier=FIRST_PROBE_SECONDS, max=self._pause_seconds_max),
             ):
                 with attempt:
                     async with asyncio.timeout(self._probe_seconds):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from ingest.appender import Appender
+from ingest.fuse import Fuse
 from tests.fixtures import appendable, event
 from tidegate.stream import Appendable, Client, Stream, connect
 
@@ -32,7 +33,8 @@ async def appender(redis_url: str, _postgres_url: str, events: int) -> float:
     client = connect(redis_url, timeout_seconds=30)
     prefix = f"bench-{secrets.token_hex(4)}"
     stream = Stream(client, prefix=prefix, shards=1)
-    gate = Appender(stream, backlog_max=0, pending_max=events, events_max=256)
+    fuse = Fuse("Redis", stream.probe, probe_seconds=30, pause_seconds_max=1, instead="")
+    gate = Appender(stream, fuse, backlog_max=0, events_max=256, append_seconds=30)
 
     async def one(item: Appendable) -> None:
         await gate.append([item])

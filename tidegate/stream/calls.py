@@ -165,11 +165,11 @@ class Calls:
             ) as pipe:  # on one connection: WAIT is about its own writes
                 await script(keys, args, pipe)
                 self._queue_wait(pipe, replicas)
-                answer, told = await pipe.execute(raise_on_error=False)
-            if isinstance(answer, BaseException):
-                raise answer
-            self._check_replicated(told, replicas)
-            return answer
+                answers = await pipe.execute(raise_on_error=False)
+            if isinstance(answers[0], BaseException):
+                raise answers[0]
+            self._check_replicated(answers[-1], replicas)
+            return answers[0]
 
         return await self._repeat(call)
 
@@ -180,15 +180,21 @@ class Calls:
                 pipe.set(keys.turn("probe"), b"", px=1000)
                 if self._replicas is not None:
                     self._queue_wait(pipe, self._replicas)
-                answers = await self._limited(pipe.execute)
+                answers = await self._limited(lambda: pipe.execute(raise_on_error=False))
+            if isinstance(answers[0], BaseException):
+                raise answers[0]
             if self._replicas is not None:
                 self._check_replicated(answers[-1], self._replicas)
 
     def _queue_wait(self, pipe: Any, replicas: Replicas) -> None:
-        if self._wait == "WAITAOF":
-            pipe.execute_command("WAITAOF", 0, replicas.count, replicas.wait_ms)
-        else:
+        if self._wait == "WAIT":
             pipe.execute_command("WAIT", replicas.count, replicas.wait_ms)
+            return
+        # A replica tells what it has on disk when it is asked, or once a second; asked in the moment it receives the write it
+        # has not written it yet. So first until it has it, then until it has it on disk: milliseconds instead of a second.
+        half_ms = max(1, replicas.wait_ms // 2)
+        pipe.execute_command("WAIT", replicas.count, half_ms)
+        pipe.execute_command("WAITAOF", 0, replicas.count, half_ms)
 
     def _check_replicated(self, told: Any, replicas: Replicas) -> None:
         if isinstance(told, ResponseError) and "unknown command" in str(told).lower():

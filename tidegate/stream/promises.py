@@ -36,10 +36,10 @@ async def look(client: Client, *, replicas: int = 0) -> list[Promise]:
     for name, good, remedy in _SETTINGS:
         value = str(config.get(name, "?"))
         found.append(Promise(f"redis {name}", value, "" if value == good else remedy))
-    limit = int(config.get("maxmemory", 0))
+    limit = int(str(config.get("maxmemory", 0)))
     found.append(Promise("redis maxmemory", f"{limit:,} bytes" if limit else "none"))
     if replicas:
-        there = int((await client.info("replication")).get("connected_slaves", 0))
+        there = int(str((await client.info("replication")).get("connected_slaves", 0)))
         remedy = f"ingest.wait_replicas is {replicas}: until so many replicas follow, events go to the inbox"
         found.append(Promise("redis replicas", str(there), "" if there >= replicas else remedy))
     return found
