@@ -48,10 +48,14 @@ class _UndoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a committed transaction decided, by delivery id, and the parents its handlers released."""
+    """What a committed transaction decided, by delivery id, and the parents its handlers released.
+
+    Or, without any transaction, that all of it waits, for the sources ``held``.
+    """
 
     decided: dict[UUID, Decided] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

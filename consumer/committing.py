@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
 from tenacity import AsyncRetrying, retry_if_exception, stop_when_event_set, wait_random_exponential
 
+from consumer import parking
 from consumer.apply import Applied, Applier
-from consumer.breaker import Breaker
+from consumer.breaker import Breaker, State
 from consumer.handling import HandlerTimeoutError, OvertimeError, StatementTimeoutError
 from consumer.pace import Pace
 from consumer.part import Part
@@ -27,11 +29,25 @@ _ALIVE = ("40", "55P03")
 """Two transactions met: Postgres is well."""
 
 
+class _HeldError(Exception):
+    """The source of some of it was put on hold while it waited for Postgres."""
+
+
 class Committer:
-    """What the lanes of a worker share on their way to Postgres. ``give_up``, once set, ends the repeating."""
+    """What the lanes of a worker share on their way to Postgres. ``give_up``, once set, ends the repeating.
+
+    ``held`` tells the sources that are on hold.
+    """
 
     def __init__(
-        self, pool: Pool, applier: Applier, breaker: Breaker, pace: Pace, *, transaction_seconds: float
+        self,
+        pool: Pool,
+        applier: Applier,
+        breaker: Breaker,
+        pace: Pace,
+        *,
+        transaction_seconds: float,
+        held: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.applier = applier
         self.breaker = breaker
@@ -39,6 +55,9 @@ class Committer:
         self._pool = pool
         self._pace = pace
         self._transaction_seconds = transaction_seconds
+        self._held = held
+        self._trying = 0
+        """Lanes with something to bring into Postgres, which will try when it is time to."""
         self._began: dict[asyncio.Task[object] | None, float] = {}
 
     @property
@@ -47,14 +66,37 @@ class Committer:
         now = time.monotonic()
         return max((now - at for at in self._began.values()), default=0.0)
 
+    async def ready(self) -> None:
+        """Return when Postgres is of use, for a lane with empty hands, which would only bring more work.
+
+        With nobody left who would try it tries itself: those who could may have parked all they had.
+        """
+        if self.breaker.state is State.CLOSED:
+            return
+        if self._trying:
+            await self.breaker.closed()
+        else:
+            await self._repeat(Part([], batch_seconds=1.0, deliveries_max=2))
+
     async def commit(self, part: Part) -> AsyncIterator[tuple[Part, Applied]]:
         """Apply and commit ``part``; yield what was committed and what came of it.
 
-        Halved, and these halved, when its handlers or their statements are too slow together: then several are yielded.
+        First of all what has to wait for its source, of which Postgres hears nothing. Halved, and these halved, when its
+        handlers or their statements are too slow together: then several are yielded.
         Raises UnreachableError when Postgres stays away for too long.
         """
+        now_ms = time.time_ns() // 1_000_000
+        waiting, part = parking.apart(part, held := self._held(), now_ms)
+        if waiting:
+            self.breaker.left()  # a lane that was let in to try with it must not keep the others waiting
+            parked = Applied(parking.park(waiting, now_ms, random.random), held=held)
+            yield replace(part, read=waiting), parked
+        if not part.read:
+            return
         try:
             applied = await self._repeat(part)
+        except _HeldError:
+            parts: Sequence[Part] = [part]
         except (OvertimeError, StatementTimeoutError) as error:
             if self.give_up.is_set():
                 raise
@@ -75,6 +117,13 @@ class Committer:
         return part.halves(event_seconds=self.applier.event_seconds, slow=slow)
 
     async def _repeat(self, part: Part) -> Applied:
+        self._trying += 1
+        try:
+            return await self._try(part)
+        finally:
+            self._trying -= 1
+
+    async def _try(self, part: Part) -> Applied:
         tries = _Tries(slow=part.slow)
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(tries.again),
@@ -84,6 +133,9 @@ class Committer:
         ):
             with attempt:
                 await self.breaker.enter()
+                if (held := self._held()) and any(parking.is_held(item, held) for item in part.read):
+                    self.breaker.left()
+                    raise _HeldError
                 applied = await self._once(part, tries)
         return applied
 
@@ -140,7 +192,7 @@ class _Tries:
         if isinstance(error, StatementTimeoutError):
             self.timeouts += 1
             return self.timeouts < TIMEOUTS_MAX and not self.slow  # else `commit` makes it smaller
-        if not isinstance(error, Exception) or isinstance(error, OvertimeError | TidegateError):
+        if not isinstance(error, Exception) or isinstance(error, OvertimeError | TidegateError | _HeldError):
             return False
         if classify(error) in (Kind.TRANSIENT, Kind.SYSTEMIC):
             return True

@@ -30,6 +30,10 @@ class Left:
     retrying: int
     next_due_seconds: float | None
     """Until the next retry is due; 0 when one is, None when there is none."""
+    held: int = 0
+    """Of those that wait for a retry: how many do so until their source is resumed, which no worker can hasten."""
+    sources: tuple[str, ...] = ()
+    """Those sources."""
 
     @property
     def total(self) -> int:
@@ -41,22 +45,38 @@ class Left:
         """Everything that is not done, whatever it waits for."""
         return self.waiting + self.retrying
 
+    @property
+    def only_held(self) -> bool:
+        """Whether all that is left waits until its source is resumed."""
+        return 0 < self.count <= self.held
+
     def __str__(self) -> str:
+        held = f"{self.held:,} wait for sources on hold: {', '.join(self.sources)}"
+        if self.only_held:
+            return held
         text = f"{self.waiting:,} wait, {self.retrying:,} wait for a retry"
-        if self.next_due_seconds is None:
-            return text
-        due = timedelta(seconds=round(self.next_due_seconds))
-        return f"{text} (the next is due {f'in {due}' if due else 'now'})"
+        if self.next_due_seconds is not None:
+            due = timedelta(seconds=round(self.next_due_seconds))
+            text = f"{text} (the next is due {f'in {due}' if due else 'now'})"
+        return f"{text}, of which {held}" if self.held else text
 
 
 def log_progress(left: Left) -> None:
     """Say how far it is, for those who read logs."""
     due = None if left.next_due_seconds is None else round(left.next_due_seconds)
-    log.info("draining", done=left.done, waiting=left.waiting, retrying=left.retrying, next_retry_seconds=due)
+    log.info(
+        "draining",
+        done=left.done,
+        waiting=left.waiting,
+        retrying=left.retrying,
+        held=left.held,
+        next_retry_seconds=due,
+    )
 
 
 class Drain:
-    """Ends a worker when both streams of all shards are empty, or after ``limit_seconds``.
+    """Ends a worker when both streams of all shards are empty, hold nothing but what waits for its source, or after
+    ``limit_seconds``.
 
     ``report`` is told every ``report_every_seconds`` how far it is, and at the end.
     """
@@ -73,13 +93,19 @@ class Drain:
         self._report_every_seconds = report_every_seconds
         self._settled_before: int | None = None
         self._drained = False
+        self._held: Callable[[], frozenset[str]] = frozenset
 
-    async def run(self, stream: Stream, stop: Callable[[], None]) -> None:
-        """Return when it is time to ``stop`` the worker, having done so. Cancel it when the worker ended by itself."""
+    async def run(
+        self, stream: Stream, stop: Callable[[], None], held: Callable[[], frozenset[str]] = frozenset
+    ) -> None:
+        """Return when it is time to ``stop`` the worker, having done so. Cancel it when the worker ended by itself.
+
+        ``held`` tells the sources that are on hold.
+        """
+        self._held = held
         try:
             async with asyncio.timeout(self._limit_seconds):
-                await self._until_empty(stream)
-            self._drained = True
+                self._drained = await self._until_empty(stream)
         except TimeoutError:
             log.error("the drain has reached its limit; stopping", limit_seconds=self._limit_seconds)
         except Exception:
@@ -87,18 +113,19 @@ class Drain:
         finally:
             stop()  # whatever happened: nobody else would ever end this worker
 
-    async def _until_empty(self, stream: Stream) -> None:
+    async def _until_empty(self, stream: Stream) -> bool:
+        """Return whether nothing is left, once a worker can do no more."""
         reported = -self._report_every_seconds
         while True:
             # While Redis is away the worker says so, and gives up first.
             with suppress(*UNAVAILABLE, RedisError):
                 left = await self.look(stream)
                 now = time.monotonic()
-                if not left.count or now - reported >= self._report_every_seconds:
+                if not left.count or left.only_held or now - reported >= self._report_every_seconds:
                     self._report(left)
                     reported = now
-                if not left.count:
-                    return
+                if not left.count or left.only_held:
+                    return not left.count
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def look(self, stream: Stream) -> Left:
@@ -112,7 +139,15 @@ class Drain:
         looks = [await stream.reenter(shard, count=0, room=0, floor=0, bytes_max=1) for shard in shards]
         due_ms = min((look.next_due_ms for look in looks if look.next_due_ms is not None), default=None)
         due_seconds = None if due_ms is None else max(0.0, due_ms / 1000 - time.time())
-        return Left(settled - self._settled_before, balance.waiting, balance.retrying, due_seconds)
+        held = {source: count for source in sorted(self._held()) if (count := await stream.held(source))}
+        return Left(
+            settled - self._settled_before,
+            balance.waiting,
+            balance.retrying,
+            due_seconds,
+            sum(held.values()),
+            tuple(held),
+        )
 
     async def ended(self, stream: Stream) -> bool:
         """Return whether nothing was left, now that the worker has stopped; say what was, if anything.
@@ -128,5 +163,6 @@ class Drain:
             return False
         self._report(left)
         if left.count:
-            log.error(f"not drained: {left}")
+            remedy = f" (`tidegate sources resume {left.sources[0]}` lets them go on)" if left.only_held else ""
+            log.error(f"not drained: {left}{remedy}")
         return not left.count

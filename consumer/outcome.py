@@ -21,6 +21,8 @@ BLOCKED_MS = 5000
 ERROR_CHARS_MAX = 500
 """An attempt's error travels with the entry: it is a hint for a person, the log has the traceback."""
 _PARENT_CHARS_MAX = 200
+PAUSED = "paused"
+"""Reason of a retry that waits until its source is resumed; see `consumer.parking`."""
 
 
 class Outcome(enum.StrEnum):
@@ -132,11 +134,14 @@ def _parent(error: BaseException, text: str) -> str:
 
 
 def _born_ms(delivery: Delivery, now_ms: int) -> int:
-    """Return from when the age of ``delivery`` counts. One replayed after a month gets its whole schedule again."""
+    """Return from when the age of ``delivery`` counts. One replayed after a month gets its whole schedule again.
+
+    While it had to wait for its source it grew no older.
+    """
     if not delivery.replay:
-        return delivery.event.received_at_ms
+        return delivery.event.received_at_ms + delivery.held_ms
     since = min(delivery.event.attempt - 1, HISTORY_MAX - HISTORY_FIRST)  # further back other entries are left out
-    return delivery.history[-since:][0].at_ms if since and delivery.history else now_ms
+    return delivery.history[-since:][0].at_ms + delivery.held_ms if since and delivery.history else now_ms
 
 
 def _after(delivery: Delivery, reason: str, error: str, now_ms: int) -> Delivery:

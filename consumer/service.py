@@ -67,13 +67,23 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
         stream = Stream.of(client, settings.stream, waiting_ttl_seconds=policy.span_seconds + 3600)
         transaction_seconds = settings.postgres.transaction_timeout_ms / 1000
         worker = assemble(
-            stream, reader, pool, handlers, policy, consumer, options, transaction_seconds=transaction_seconds
+            stream,
+            reader,
+            pool,
+            handlers,
+            policy,
+            consumer,
+            options,
+            transaction_seconds=transaction_seconds,
+            sources=settings.sources,
         )
+        await worker.pausing.begin()
         await worker.intake.make_groups()
         upkeep = Upkeep(
             stream,
             worker.intake,
             pool,
+            worker.pausing,
             lease_seconds=options.lease_seconds,
             deliveries_max=options.deliveries_max,
         )
@@ -86,7 +96,11 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
         on_stop_signals(worker.stop, lambda: os._exit(1))
         log.info("worker started", consumer=consumer, handlers=len(handlers), shards=len(stream.keys))
         background = [asyncio.create_task(upkeep.run()), asyncio.create_task(watchdog.run())]
-        draining = asyncio.create_task(drain.run(stream, worker.stop)) if drain is not None else None
+        draining = (
+            asyncio.create_task(drain.run(stream, worker.stop, lambda: worker.pausing.held))
+            if drain is not None
+            else None
+        )
         try:
             await worker.run()
         finally:

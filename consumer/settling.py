@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from consumer.apply import Applied
 from consumer.handling import handler_errors
-from consumer.outcome import Decided, Outcome
+from consumer.outcome import PAUSED, Decided, Outcome
 from consumer.reading import Read
 from tidegate.handlers import Handlers
 from tidegate.postgres import Pool, borrowed
@@ -101,7 +101,8 @@ def _settlement(item: Read, applied: Applied) -> tuple[Settlement, Outcome]:
     if decided.outcome is not Outcome.RETRY:
         return Settlement(entry.entry_id, decided.outcome.value, source), decided.outcome
     meta = encode_meta(decided.delivery)
-    retry = Settlement(entry.entry_id, "retry", source, meta, decided.delay_ms, decided.waiting_for)
+    held = decided.reason == PAUSED
+    retry = Settlement(entry.entry_id, "retry", source, meta, decided.delay_ms, decided.waiting_for, held=held)
     return retry, decided.outcome
 
 

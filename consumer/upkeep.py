@@ -1,4 +1,4 @@
-"""What keeps the streams moving beside the batches: due retries, leases, what dead workers left, consumers that are gone.
+"""What keeps the streams moving beside the batches: due retries, leases, what dead workers left, sources that are resumed.
 
 Every worker does all of it: each step is atomic on the server, so two at once are merely one too many. Only the sweep, which
 walks over all that is pending, is done by one worker at a time.
@@ -15,6 +15,7 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from consumer.intake import Intake
+from consumer.pausing import LOOK_EVERY_SECONDS, Pausing
 from dlq import letters
 from tidegate import ledger
 from tidegate.postgres import Pool, borrowed
@@ -44,11 +45,19 @@ class Upkeep:
     """The background services of one worker: `run` them all, or each once."""
 
     def __init__(
-        self, stream: Stream, intake: Intake, pool: Pool, *, lease_seconds: float, deliveries_max: int
+        self,
+        stream: Stream,
+        intake: Intake,
+        pool: Pool,
+        pausing: Pausing,
+        *,
+        lease_seconds: float,
+        deliveries_max: int,
     ) -> None:
         self.stream = stream
         self.intake = intake
         self.pool = pool
+        self.pausing = pausing
         self._lease_ms = int(lease_seconds * 1000)
         self._deliveries_max = deliveries_max
         self._more_due = False
@@ -60,6 +69,7 @@ class Upkeep:
             group.create_task(self._forever(self.reenter, self._until_reenter))
             group.create_task(self._forever(self.beat, lambda: third))
             group.create_task(self._forever(self.sweep_in_turn, lambda: min(third, SWEEP_EVERY_SECONDS)))
+            group.create_task(self._forever(self.pausing.look, lambda: LOOK_EVERY_SECONDS))
             group.create_task(self._forever(self.retire, lambda: 60.0))
             group.create_task(self._forever(self.measure, lambda: 5.0))
 

@@ -21,13 +21,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from consumer import suspicion
+from consumer import parking, suspicion
 from consumer.apply import Applied
 from consumer.committing import Committer
 from consumer.intake import Intake
 from consumer.outage import Outage
 from consumer.outcome import Outcome
 from consumer.part import Part
+from consumer.pausing import Pausing
 from consumer.reading import read
 from consumer.settling import Settler
 from consumer.suspicion import Suspicion
@@ -47,10 +48,13 @@ CANCEL_SECONDS = 15.0
 class Worker:
     """``concurrency`` lanes over one intake. `run` until told to stop, or `run_once` for one batch."""
 
-    def __init__(self, intake: Intake, committer: Committer, settler: Settler, options: ConsumerSettings) -> None:
+    def __init__(
+        self, intake: Intake, committer: Committer, settler: Settler, pausing: Pausing, options: ConsumerSettings
+    ) -> None:
         self.intake = intake
         self.committer = committer
         self.settler = settler
+        self.pausing = pausing
         self.redis = Outage("Redis", options.reconnect_seconds)
         self.stuck: set[asyncio.Task[None]] = set()
         """Lanes that did not end although they were cancelled: only the end of the process ends them."""
@@ -111,7 +115,7 @@ class Worker:
         while not self._stopping.is_set():
             self._idle_lanes.add(me)
             try:
-                await self.committer.breaker.closed()  # new entries are for those who can apply them
+                await self.committer.ready()  # new entries are for those who can apply them
                 entries = await self._next()
             except asyncio.CancelledError:
                 if self._stopping.is_set():
@@ -173,7 +177,10 @@ class Worker:
         total: Counter[Outcome] = Counter()
         async for part, applied in self.committer.commit(whole):
             started = time.monotonic()
-            outcomes = await self._settle(part, applied)
+            try:
+                outcomes = await self._settle(part, applied)
+            finally:
+                self.pausing.parked(applied.held)
             self.intake.done([item.entry for item in part.read], settled=True)
             metrics.BATCH_SIZE.observe(len(part.read))
             log.info(
@@ -193,6 +200,8 @@ class Worker:
 
         Its count is raised first: if this process dies now, the next worker knows that it was being tried.
         """
+        if parking.is_held(read(entry), self.pausing.held):
+            return await self._work([entry])  # which parks it
         await self.committer.breaker.enter()  # before its count is raised: to wait for Postgres is no trial
         count = suspicion.on_trial(entry.deliveries)
         log.warning(

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,8 +97,8 @@ class Rig:
     rules: list[Rule] = field(default_factory=list)
     transaction_seconds: float = 60.0
 
-    def worker(self, consumer: str = "w1", *, batch: int = 100, **options: Any) -> Worker:
-        """Return a worker; ``options`` are settings of [consumer]."""
+    def worker(self, consumer: str = "w1", *, batch: int = 100, sources: Sequence[str] = (), **options: Any) -> Worker:
+        """Return a worker; ``options`` are settings of [consumer], ``sources`` those of [sources]."""
         settings = ConsumerSettings(**{"batch": batch, "block_ms": 50, "linger_ms": 0, **options})
         return assemble(
             self.stream,
@@ -109,11 +109,19 @@ class Rig:
             consumer,
             settings,
             transaction_seconds=self.transaction_seconds,
+            sources=sources,
         )
 
     def upkeep(self, worker: Worker, *, lease_seconds: float = 0.05) -> Upkeep:
         limit = worker.options.deliveries_max
-        return Upkeep(self.stream, worker.intake, self.pool, lease_seconds=lease_seconds, deliveries_max=limit)
+        return Upkeep(
+            self.stream,
+            worker.intake,
+            self.pool,
+            worker.pausing,
+            lease_seconds=lease_seconds,
+            deliveries_max=limit,
+        )
 
     async def send(self, *items: Event | Delivery) -> None:
         """Append each as the gate would."""

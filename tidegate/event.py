@@ -62,10 +62,13 @@ class Delivery:
     """One accepted arrival of an event on its way: the event and what happened to it so far.
 
     ``replay`` counts how often it came back from the dead letters. ``malformed`` says why the gate could not read an
-    event out of an authentic request.
+    event out of an authentic request. ``held_ms`` is how long it waited for its source to be resumed, which does not count as
+    age; ``held_since_ms`` since when it does so now.
     """
 
     event: Event
     history: tuple[Attempt, ...] = ()
     replay: int = 0
     malformed: str | None = None
+    held_ms: int = 0
+    held_since_ms: int | None = None

@@ -6,7 +6,8 @@
 | `source`  | the configured source, UTF-8                                                              |
 | `id`      | provider_event_id, UTF-8                                                                  |
 | `meta`    | JSON object: provider, type, delivery, occurred_ms, received_ms and, where they differ from |
-|           | the default, key, headers, attempt (1), history ([[at_ms, reason, error]]), replay (0), malformed |
+|           | the default, key, headers, attempt (1), history ([[at_ms, reason, error]]), replay (0), malformed, |
+|           | held_ms (0), held_since_ms                                                                |
 | `payload` | the bytes as received                                                                     |
 
 Everything small and changing is in `meta`, so that a retry rewrites one field and the payload never travels twice.
@@ -83,6 +84,10 @@ def encode_meta(delivery: Delivery) -> bytes:
         meta["replay"] = delivery.replay
     if delivery.malformed is not None:
         meta["malformed"] = delivery.malformed
+    if delivery.held_ms:
+        meta["held_ms"] = delivery.held_ms
+    if delivery.held_since_ms is not None:
+        meta["held_since_ms"] = delivery.held_since_ms
     return json.dumps(meta, separators=(",", ":")).encode()
 
 
@@ -116,8 +121,15 @@ def parse(source: bytes, provider_event_id: bytes, meta: bytes, payload: bytes) 
             attempt=int(held.get("attempt", 1)),
         )
         history = tuple(Attempt(int(at), str(reason), str(error)) for at, reason, error in held.get("history", ()))
-        malformed = held.get("malformed")
-        delivery = Delivery(event, history, int(held.get("replay", 0)), None if malformed is None else str(malformed))
+        malformed, since = held.get("malformed"), held.get("held_since_ms")
+        delivery = Delivery(
+            event,
+            history,
+            int(held.get("replay", 0)),
+            None if malformed is None else str(malformed),
+            int(held.get("held_ms", 0)),
+            None if since is None else int(since),
+        )
     except (ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WireError(f"unreadable: {type(error).__name__}: {str(error)[:200]}") from None
     _check(delivery)
