@@ -1,4 +1,4 @@
-"""Working until nothing is left on the streams: `tidegate consume --drain`."""
+"""Working until nothing is left on the streams, nor in the inbox: `tidegate consume --drain`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+import psycopg
 from redis.exceptions import RedisError
 
-from tidegate import ledger
+from tidegate import inbox, ledger
+from tidegate.postgres import Pool, borrowed
 from tidegate.stream import UNAVAILABLE, Stream
 from tidegate.telemetry import logs
 
 log = logs.get(__name__)
 
 LOOK_EVERY_SECONDS = 0.2
+LOOK_SECONDS = 10.0
 LOG_EVERY_SECONDS = 5.0
 
 
@@ -30,6 +33,8 @@ class Left:
     retrying: int
     next_due_seconds: float | None
     """Until the next retry is due; 0 when one is, None when there is none."""
+    boxed: int = 0
+    """Rows of the inbox, which go to the streams first."""
 
     @property
     def total(self) -> int:
@@ -39,10 +44,12 @@ class Left:
     @property
     def count(self) -> int:
         """Everything that is not done, whatever it waits for."""
-        return self.waiting + self.retrying
+        return self.waiting + self.retrying + self.boxed
 
     def __str__(self) -> str:
         text = f"{self.waiting:,} wait, {self.retrying:,} wait for a retry"
+        if self.boxed:
+            text = f"{self.boxed:,} lie in the inbox, {text}"
         if self.next_due_seconds is None:
             return text
         due = timedelta(seconds=round(self.next_due_seconds))
@@ -52,11 +59,12 @@ class Left:
 def log_progress(left: Left) -> None:
     """Say how far it is, for those who read logs."""
     due = None if left.next_due_seconds is None else round(left.next_due_seconds)
-    log.info("draining", done=left.done, waiting=left.waiting, retrying=left.retrying, next_retry_seconds=due)
+    boxed = {"inbox": left.boxed} if left.boxed else {}
+    log.info("draining", done=left.done, waiting=left.waiting, retrying=left.retrying, next_retry_seconds=due, **boxed)
 
 
 class Drain:
-    """Ends a worker when both streams of all shards are empty, or after ``limit_seconds``.
+    """Ends a worker when both streams of all shards and the inbox are empty, or after ``limit_seconds``.
 
     ``report`` is told every ``report_every_seconds`` how far it is, and at the end.
     """
@@ -74,11 +82,11 @@ class Drain:
         self._settled_before: int | None = None
         self._drained = False
 
-    async def run(self, stream: Stream, stop: Callable[[], None]) -> None:
+    async def run(self, stream: Stream, pool: Pool, stop: Callable[[], None]) -> None:
         """Return when it is time to ``stop`` the worker, having done so. Cancel it when the worker ended by itself."""
         try:
             async with asyncio.timeout(self._limit_seconds):
-                await self._until_empty(stream)
+                await self._until_empty(stream, pool)
             self._drained = True
         except TimeoutError:
             log.error("the drain has reached its limit; stopping", limit_seconds=self._limit_seconds)
@@ -87,12 +95,12 @@ class Drain:
         finally:
             stop()  # whatever happened: nobody else would ever end this worker
 
-    async def _until_empty(self, stream: Stream) -> None:
+    async def _until_empty(self, stream: Stream, pool: Pool) -> None:
         reported = -self._report_every_seconds
         while True:
-            # While Redis is away the worker says so, and gives up first.
-            with suppress(*UNAVAILABLE, RedisError):
-                left = await self.look(stream)
+            # While a server is away the worker says so, and gives up first.
+            with suppress(*UNAVAILABLE, RedisError, psycopg.OperationalError):
+                left = await self.look(stream, pool)
                 now = time.monotonic()
                 if not left.count or now - reported >= self._report_every_seconds:
                     self._report(left)
@@ -101,8 +109,11 @@ class Drain:
                     return
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    async def look(self, stream: Stream) -> Left:
-        """Return how far it is. Raises redis-py's errors."""
+    async def look(self, stream: Stream, pool: Pool) -> Left:
+        """Return how far it is. Raises redis-py's and psycopg's errors."""
+        # Before the streams: what is moved between the two looks is seen twice, and not missed.
+        async with borrowed(pool, LOOK_SECONDS) as connection:
+            boxed = (await inbox.state(connection)).counted_rows
         shards = range(len(stream.keys))
         balance = ledger.total([await stream.audit(shard) for shard in shards])
         settled = balance.found - balance.waiting - balance.retrying
@@ -112,9 +123,9 @@ class Drain:
         looks = [await stream.reenter(shard, count=0, room=0, floor=0, bytes_max=1) for shard in shards]
         due_ms = min((look.next_due_ms for look in looks if look.next_due_ms is not None), default=None)
         due_seconds = None if due_ms is None else max(0.0, due_ms / 1000 - time.time())
-        return Left(settled - self._settled_before, balance.waiting, balance.retrying, due_seconds)
+        return Left(settled - self._settled_before, balance.waiting, balance.retrying, due_seconds, boxed)
 
-    async def ended(self, stream: Stream) -> bool:
+    async def ended(self, stream: Stream, pool: Pool) -> bool:
         """Return whether nothing was left, now that the worker has stopped; say what was, if anything.
 
         A look of its own: told to stop in the middle, the worker may have finished all there was.
@@ -122,9 +133,12 @@ class Drain:
         if self._drained:
             return True
         try:
-            left = await self.look(stream)
+            left = await self.look(stream, pool)
         except (*UNAVAILABLE, RedisError) as error:
             log.error("not drained: Redis cannot say what is left", error=str(error))
+            return False
+        except psycopg.Error as error:
+            log.error("not drained: Postgres cannot say what is left", error=str(error))
             return False
         self._report(left)
         if left.count:

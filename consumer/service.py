@@ -86,7 +86,7 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
         on_stop_signals(worker.stop, lambda: os._exit(1))
         log.info("worker started", consumer=consumer, handlers=len(handlers), shards=len(stream.keys))
         background = [asyncio.create_task(upkeep.run()), asyncio.create_task(watchdog.run())]
-        draining = asyncio.create_task(drain.run(stream, worker.stop)) if drain is not None else None
+        draining = asyncio.create_task(drain.run(stream, pool, worker.stop)) if drain is not None else None
         try:
             await worker.run()
         finally:
@@ -95,7 +95,7 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await _leave(worker, options.handback_seconds)
-        return drain is None or await drain.ended(stream)
+        return drain is None or await drain.ended(stream, pool)
 
 
 def _limit_memory(bytes_max: int) -> None:
