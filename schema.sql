@@ -52,6 +52,39 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 CREATE INDEX IF NOT EXISTS dead_letters_newest ON dead_letters (created_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS dead_letters_open ON dead_letters (source, created_at DESC, id DESC) WHERE status = 'open';
 
+-- What the gates accepted while Redis was away, until a worker moves it to the streams. Bounded: see inbox_meter.
+CREATE TABLE IF NOT EXISTS inbox (
+    id                bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- in the order of arrival at each gate
+    source            text        NOT NULL,
+    provider_event_id text        NOT NULL,
+    meta              bytea       NOT NULL, -- as on the stream: a worker of another version must be able to make a letter of it
+    payload           bytea       NOT NULL,
+    received_at       timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (source, provider_event_id)
+);
+-- One row, changed in the same transaction as rows of inbox. Whoever adds holds it until the commit, so that all gates
+-- together stay within the bounds; and stored_total = moved_total + the rows of inbox, or `tidegate audit` says so.
+CREATE TABLE IF NOT EXISTS inbox_meter (
+    one          boolean PRIMARY KEY DEFAULT true CHECK (one),
+    rows         bigint  NOT NULL DEFAULT 0,
+    bytes        bigint  NOT NULL DEFAULT 0, -- of meta and payload
+    stored_total bigint  NOT NULL DEFAULT 0,
+    moved_total  bigint  NOT NULL DEFAULT 0
+);
+INSERT INTO inbox_meter DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- Each life of the data on a shard of Redis, and how it was when last seen. A second one on a shard means that Redis was
+-- emptied: what its ledger counted before is only known from here.
+CREATE TABLE IF NOT EXISTS redis_epochs (
+    shard         integer     NOT NULL,
+    epoch         text        NOT NULL,
+    began_at      timestamptz NOT NULL, -- by the clock of Redis, as last_at is
+    first_seen_at timestamptz NOT NULL DEFAULT now(),
+    last_at       timestamptz NOT NULL,
+    last_seen     jsonb       NOT NULL, -- the ledger over all sources, and the lengths of both streams
+    PRIMARY KEY (shard, epoch)
+);
+
 -- The engagement read model: what the built-in handlers write.
 CREATE TABLE IF NOT EXISTS campaigns (
     campaign_id text        PRIMARY KEY,
@@ -83,4 +116,4 @@ CREATE TABLE IF NOT EXISTS campaign_metrics (
     PRIMARY KEY (campaign_id, event_type)
 );
 
-INSERT INTO tidegate_schema (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO tidegate_schema (version) VALUES (2) ON CONFLICT DO NOTHING;

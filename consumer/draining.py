@@ -1,4 +1,4 @@
-"""Working until nothing is left on the streams: `tidegate consume --drain`."""
+"""Working until nothing is left on the streams, nor in the inbox: `tidegate consume --drain`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+import psycopg
 from redis.exceptions import RedisError
 
-from tidegate import ledger
+from tidegate import inbox, ledger
+from tidegate.postgres import Pool, borrowed
 from tidegate.stream import UNAVAILABLE, Stream
 from tidegate.telemetry import logs
 
 log = logs.get(__name__)
 
 LOOK_EVERY_SECONDS = 0.2
+LOOK_SECONDS = 10.0
 LOG_EVERY_SECONDS = 5.0
 
 
@@ -34,6 +37,8 @@ class Left:
     """Of those that wait for a retry: how many do so until their source is resumed, which no worker can hasten."""
     sources: tuple[str, ...] = ()
     """Those sources."""
+    boxed: int = 0
+    """Rows of the inbox, which go to the streams first."""
 
     @property
     def total(self) -> int:
@@ -43,7 +48,7 @@ class Left:
     @property
     def count(self) -> int:
         """Everything that is not done, whatever it waits for."""
-        return self.waiting + self.retrying
+        return self.waiting + self.retrying + self.boxed
 
     @property
     def only_held(self) -> bool:
@@ -55,6 +60,8 @@ class Left:
         if self.only_held:
             return held
         text = f"{self.waiting:,} wait, {self.retrying:,} wait for a retry"
+        if self.boxed:
+            text = f"{self.boxed:,} lie in the inbox, {text}"
         if self.next_due_seconds is not None:
             due = timedelta(seconds=round(self.next_due_seconds))
             text = f"{text} (the next is due {f'in {due}' if due else 'now'})"
@@ -70,12 +77,13 @@ def log_progress(left: Left) -> None:
         waiting=left.waiting,
         retrying=left.retrying,
         held=left.held,
+        inbox=left.boxed,
         next_retry_seconds=due,
     )
 
 
 class Drain:
-    """Ends a worker when both streams of all shards are empty, hold nothing but what waits for its source, or after
+    """Ends a worker when the inbox and both streams of all shards are empty, hold nothing but what waits for its source, or after
     ``limit_seconds``.
 
     ``report`` is told every ``report_every_seconds`` how far it is, and at the end.
@@ -96,7 +104,7 @@ class Drain:
         self._held: Callable[[], frozenset[str]] = frozenset
 
     async def run(
-        self, stream: Stream, stop: Callable[[], None], held: Callable[[], frozenset[str]] = frozenset
+        self, stream: Stream, pool: Pool, stop: Callable[[], None], held: Callable[[], frozenset[str]] = frozenset
     ) -> None:
         """Return when it is time to ``stop`` the worker, having done so. Cancel it when the worker ended by itself.
 
@@ -105,7 +113,7 @@ class Drain:
         self._held = held
         try:
             async with asyncio.timeout(self._limit_seconds):
-                self._drained = await self._until_empty(stream)
+                self._drained = await self._until_empty(stream, pool)
         except TimeoutError:
             log.error("the drain has reached its limit; stopping", limit_seconds=self._limit_seconds)
         except Exception:
@@ -113,13 +121,13 @@ class Drain:
         finally:
             stop()  # whatever happened: nobody else would ever end this worker
 
-    async def _until_empty(self, stream: Stream) -> bool:
+    async def _until_empty(self, stream: Stream, pool: Pool) -> bool:
         """Return whether nothing is left, once a worker can do no more."""
         reported = -self._report_every_seconds
         while True:
-            # While Redis is away the worker says so, and gives up first.
-            with suppress(*UNAVAILABLE, RedisError):
-                left = await self.look(stream)
+            # While a server is away the worker says so, and gives up first.
+            with suppress(*UNAVAILABLE, RedisError, psycopg.OperationalError):
+                left = await self.look(stream, pool)
                 now = time.monotonic()
                 if not left.count or left.only_held or now - reported >= self._report_every_seconds:
                     self._report(left)
@@ -128,8 +136,11 @@ class Drain:
                     return not left.count
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    async def look(self, stream: Stream) -> Left:
-        """Return how far it is. Raises redis-py's errors."""
+    async def look(self, stream: Stream, pool: Pool) -> Left:
+        """Return how far it is. Raises redis-py's and psycopg's errors."""
+        # Before the streams: what is moved between the two looks is seen twice, and not missed.
+        async with borrowed(pool, LOOK_SECONDS) as connection:
+            boxed = (await inbox.state(connection)).counted_rows
         shards = range(len(stream.keys))
         balance = ledger.total([await stream.audit(shard) for shard in shards])
         settled = balance.found - balance.waiting - balance.retrying
@@ -147,9 +158,10 @@ class Drain:
             due_seconds,
             sum(held.values()),
             tuple(held),
+            boxed,
         )
 
-    async def ended(self, stream: Stream) -> bool:
+    async def ended(self, stream: Stream, pool: Pool) -> bool:
         """Return whether nothing was left, now that the worker has stopped; say what was, if anything.
 
         A look of its own: told to stop in the middle, the worker may have finished all there was.
@@ -157,9 +169,12 @@ class Drain:
         if self._drained:
             return True
         try:
-            left = await self.look(stream)
+            left = await self.look(stream, pool)
         except (*UNAVAILABLE, RedisError) as error:
             log.error("not drained: Redis cannot say what is left", error=str(error))
+            return False
+        except psycopg.Error as error:
+            log.error("not drained: Postgres cannot say what is left", error=str(error))
             return False
         self._report(left)
         if left.count:

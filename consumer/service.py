@@ -97,7 +97,7 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
         log.info("worker started", consumer=consumer, handlers=len(handlers), shards=len(stream.keys))
         background = [asyncio.create_task(upkeep.run()), asyncio.create_task(watchdog.run())]
         draining = (
-            asyncio.create_task(drain.run(stream, worker.stop, lambda: worker.pausing.held))
+            asyncio.create_task(drain.run(stream, pool, worker.stop, lambda: worker.pausing.held))
             if drain is not None
             else None
         )
@@ -109,7 +109,7 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await _leave(worker, options.handback_seconds)
-        return drain is None or await drain.ended(stream)
+        return drain is None or await drain.ended(stream, pool)
 
 
 def _limit_memory(bytes_max: int) -> None:

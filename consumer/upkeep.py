@@ -1,7 +1,7 @@
-"""What keeps the streams moving beside the batches: due retries, leases, what dead workers left, sources that are resumed.
+"""What keeps the streams moving beside the batches: due retries, leases, what dead workers left, the inbox, resumed sources.
 
 Every worker does all of it: each step is atomic on the server, so two at once are merely one too many. Only the sweep, which
-walks over all that is pending, is done by one worker at a time.
+walks over all that is pending, and the inbox, whose order is kept, are one worker's at a time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from contextlib import suppress
 
 from redis.exceptions import RedisError
 
+from consumer import measuring
 from consumer.intake import Intake
 from consumer.pausing import LOOK_EVERY_SECONDS, Pausing
-from dlq import letters
-from tidegate import ledger
+from consumer.unboxing import Unboxer
 from tidegate.postgres import Pool, borrowed
 from tidegate.stream import NOBODY, UNAVAILABLE, Stream, Stuck
 from tidegate.telemetry import logs, metrics
@@ -39,6 +39,9 @@ SWEEP_TURN_MS = 350
 GONE_IDLE_MS = 3_600_000
 """A consumer with nothing pending and no sign for an hour is forgotten; were it alive, its next read would make it anew."""
 MEASURE_SECONDS = 10.0
+UNBOX_EVERY_SECONDS = 1.0
+UNBOX_AGAIN_SECONDS = 0.0
+"""Rows are left: the sooner they are on the stream, the fewer events of today overtake them."""
 
 
 class Upkeep:
@@ -61,12 +64,14 @@ class Upkeep:
         self._lease_ms = int(lease_seconds * 1000)
         self._deliveries_max = deliveries_max
         self._more_due = False
+        self.unboxer = Unboxer(stream, pool)
 
     async def run(self) -> None:
         """Run until cancelled. An error of Redis is the intake's to report; the next turn comes anyway."""
         third = self._lease_ms / 3000
         async with asyncio.TaskGroup() as group:
             group.create_task(self._forever(self.reenter, self._until_reenter))
+            group.create_task(self._forever(self.unboxer.unbox, self._until_unbox))
             group.create_task(self._forever(self.beat, lambda: third))
             group.create_task(self._forever(self.sweep_in_turn, lambda: min(third, SWEEP_EVERY_SECONDS)))
             group.create_task(self._forever(self.pausing.look, lambda: LOOK_EVERY_SECONDS))
@@ -87,6 +92,9 @@ class Upkeep:
 
     def _until_reenter(self) -> float:
         return REENTER_AGAIN_SECONDS if self._more_due else REENTER_EVERY_SECONDS
+
+    def _until_unbox(self) -> float:
+        return UNBOX_AGAIN_SECONDS if self.unboxer.more else UNBOX_EVERY_SECONDS
 
     async def reenter(self) -> int:
         """Move due retries back to their stream, as far as it has room for them; return how many."""
@@ -171,31 +179,21 @@ class Upkeep:
         return total
 
     async def measure(self) -> Counter[str]:
-        """Set the gauges of the streams, the ledger and the letters; return the backlog by queue."""
-        backlog: Counter[str] = Counter()
-        for shard in range(len(self.stream.keys)):
-            state = await self.stream.audit(shard)
-            for queue, length, age_ms in (
-                ("events", state.events, state.oldest_event_age_ms),
-                ("retry", state.retry, state.oldest_retry_age_ms),
-            ):
-                metrics.BACKLOG.labels(shard, queue).set(length)
-                metrics.OLDEST_SECONDS.labels(shard, queue).set((age_ms or 0) / 1000)
-                backlog[queue] += length
-            metrics.UNACCOUNTED.labels(shard).set(ledger.shard_balance(state).unaccounted)
-            if state.retry > state.due and (mended := await self.stream.mend(shard)):
+        """Set the gauges, remember how the shards are, mend what another hand broke; return the backlog by queue."""
+        states = [await measuring.look(self.stream, shard) for shard in range(len(self.stream.keys))]
+        for state in states:
+            if state.retry > state.due and (mended := await self.stream.mend(state.shard)):
                 log.error(
-                    "retries without a due time: somebody deleted it; they are due now", shard=shard, count=mended
+                    "retries without a due time: somebody deleted it; they are due now",
+                    shard=state.shard,
+                    count=mended,
                 )
         with suppress(Exception):  # the worker's own batches report a Postgres that is away
             async with borrowed(self.pool, MEASURE_SECONDS) as connection:
-                found = await letters.open_by_source(connection)
-            counts: Counter[str] = Counter()
-            for source, count in found.items():
-                counts[metrics.source_label(source)] += count
-            for source in {*metrics.sources(), *counts}:
-                metrics.DEAD_LETTERS_OPEN.labels(source).set(counts[source])
-        return backlog
+                await measuring.remember(connection, states)
+                await measuring.measure_inbox(connection)
+                await measuring.measure_letters(connection)
+        return Counter({"events": sum(state.events for state in states), "retry": sum(state.retry for state in states)})
 
 
 def _report(lost: int, shard: int, queue: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dlq import letters
-from tidegate import ledger
+from tidegate import epochs, inbox, ledger
 from tidegate.ledger import Audit
 from tidegate.postgres import Connection
 from tidegate.stream import ShardState, Stream
@@ -15,7 +17,11 @@ async def shards(stream: Stream) -> list[ShardState]:
 
 
 async def take(stream: Stream, connection: Connection) -> Audit:
-    """Read both sides: the streams, then Postgres in one snapshot, then the streams again."""
+    """Read both sides: the streams, then Postgres, then the streams again.
+
+    Of Postgres the events and letters are read in one snapshot, and the inbox, which is accounted for by itself, in another.
+    """
     before = await shards(stream)
     stored = await letters.stored(connection)
+    stored = replace(stored, inbox=await inbox.state(connection), epochs=await epochs.known(connection))
     return ledger.judge(before, stored, await shards(stream))

@@ -46,6 +46,11 @@ class Overview:
     open: list[Stat]
 
     @property
+    def oldest_inbox_ms(self) -> int | None:
+        seconds = self.audit.stored.inbox.oldest_seconds
+        return None if seconds is None else max(0, round(seconds * 1000))
+
+    @property
     def open_letters(self) -> int:
         return sum(stat.count for stat in self.open)
 
@@ -66,6 +71,9 @@ class Overview:
             "pending": self.pending,
             "oldest_backlog_ms": self.oldest_backlog_ms,
             "oldest_retry_ms": self.oldest_retry_ms,
+            "inbox": self.audit.stored.inbox.counted_rows,
+            "oldest_inbox_ms": self.oldest_inbox_ms,
+            "resets": [reset.as_dict() for reset in self.audit.resets],
             "open_letters": self.open_letters,
             "open_by_source": self.open_by_source,
             "open_by_reason": self.open_by_reason,

@@ -4,15 +4,18 @@
 
 holds at every instant on each shard, because each move changes both sides in one script. And what the ledger says was
 applied must be there in Postgres: the rows of `events`, and as many deaths as `dead_letters` has seen. Between a worker's
-commit and its settle Postgres is ahead, by at most what is under way: hence a range, and equality when all is quiet.
+commit and its settle Postgres is ahead, by at most what is under way: hence a range, and equality when all is quiet. Where
+Redis lost its data its ledger began anew: then Postgres must hold at least what was counted, and may hold more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tidegate.inbox import InboxState
+from tidegate.resets import Epoch, Reset, past, resets
 from tidegate.stream import ShardState
 
 IN = ("accepted", "replayed", "foreign")
@@ -50,11 +53,16 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What Postgres holds: rows of `events`, deaths (a letter replayed n times and open has died n + 1 times), letters."""
+    """What Postgres holds: rows of `events`, deaths (a letter replayed n times and open has died n + 1 times), letters.
+
+    And the inbox, and what it remembers of Redis.
+    """
 
     events: int
     deaths: int
     letters: dict[str, int]
+    inbox: InboxState = field(default_factory=InboxState)
+    epochs: tuple[Epoch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +74,19 @@ class Audit:
     stored: Stored
     missing_events: int
     missing_letters: int
+    resets: tuple[Reset, ...] = ()
+    """When Redis lost its data, the oldest first."""
+
+    @property
+    def missing_inbox(self) -> int:
+        """Rows of the inbox that neither are there nor were moved; below 0 when nobody stored them."""
+        return self.stored.inbox.missing
 
     @property
     def unaccounted(self) -> int:
         """How many deliveries are not where the ledger says; 0 or the law is broken."""
-        return abs(self.balance.unaccounted) + abs(self.missing_events) + abs(self.missing_letters)
+        missing = (self.balance.unaccounted, self.missing_events, self.missing_letters, self.missing_inbox)
+        return sum(map(abs, missing))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the audit as plain values, for JSON."""
@@ -78,9 +94,16 @@ class Audit:
             **asdict(self.balance),
             "came": self.balance.came,
             "found": self.balance.found,
-            "postgres": asdict(self.stored),
+            "postgres": {
+                "events": self.stored.events,
+                "deaths": self.stored.deaths,
+                "letters": self.stored.letters,
+            },
+            "inbox": asdict(self.stored.inbox),
             "missing_events": self.missing_events,
             "missing_letters": self.missing_letters,
+            "missing_inbox": self.missing_inbox,
+            "resets": [reset.as_dict() for reset in self.resets],
             "unaccounted": self.unaccounted,
             "by_source": self.by_source,
         }
@@ -122,18 +145,28 @@ def judge(before: Sequence[ShardState], stored: Stored, after: Sequence[ShardSta
 
     Postgres may hold no less than the ledger said before, and no more than it said after plus what is under way: a worker's
     commit comes before its settle, and that may have been overtaken by another worker's, which sent the entry to be retried.
+    Where Redis lost its data there is no upper end: what was under way then was applied, and no ledger knows how much.
     """
     low, high = total(before), total(after)
     under_way = high.waiting + high.retrying
+    lost = resets(stored.epochs, {state.shard: state.epoch for state in after})
+    earlier = past(stored.epochs, before, after)
     return Audit(
         balance=high,
         by_source=by_source(after),
         stored=stored,
-        missing_events=_outside(stored.events, low.applied + low.ignored, high.applied + high.ignored + under_way),
-        missing_letters=_outside(stored.deaths, low.dead, high.dead + under_way),
+        missing_events=_outside(
+            stored.events,
+            low.applied + low.ignored + earlier["applied"] + earlier["ignored"],
+            None if lost else high.applied + high.ignored + under_way,
+        ),
+        missing_letters=_outside(stored.deaths, low.dead + earlier["dead"], None if lost else high.dead + under_way),
+        resets=tuple(lost),
     )
 
 
-def _outside(value: int, low: int, high: int) -> int:
-    """Return how far ``value`` is below (positive: missing) or above (negative: too many) the range."""
-    return low - value if value < low else min(0, high - value)
+def _outside(value: int, low: int, high: int | None) -> int:
+    """Return how far ``value`` is below (positive: missing) or above (negative: too many) the range; None: no upper end."""
+    if value < low:
+        return low - value
+    return 0 if high is None else min(0, high - value)

@@ -22,6 +22,12 @@ def sides(result: Audit, *, before: Audit | None = None, seconds: float = 0.0) -
     if result.missing_events or result.missing_letters:
         differs = f"{-result.missing_events:+,} events, {-result.missing_letters:+,} deaths"
         parts.append(Text(f"Postgres differs from the ledger: {differs}", style="red"))
+    if result.missing_inbox:
+        differs = "rows are missing" if result.missing_inbox > 0 else "rows too many are there"
+        parts.append(
+            Text(f"The inbox was changed by another hand: {abs(result.missing_inbox):,} {differs}", style="red")
+        )
+    parts += [Text(reset.sentence, style="yellow") for reset in result.resets]
     return Group(*parts)
 
 
@@ -57,6 +63,10 @@ def _totals(result: Audit, before: Audit | None, seconds: float) -> Table:
     )
     under_way = f", {balance.pending:,} in work" if balance.pending else ""
     table.add_row("Postgres", "", f"{result.stored.events:,} events, {result.stored.deaths:,} deaths{under_way}")
+    inbox = result.stored.inbox
+    if inbox.stored_total or inbox.counted_rows:
+        moved = f"{inbox.stored_total:,} stored - {inbox.moved_total:,} moved"
+        table.add_row("inbox", f"{inbox.counted_rows:,}", f"waiting for Redis, {moved}")
     if before is not None:
         waiting = _rate(balance.waiting - before.balance.waiting, seconds)
         retrying = _rate(balance.retrying - before.balance.retrying, seconds)

@@ -47,6 +47,9 @@ class View(Protocol):
 
     def alarm(self, text: str) -> None: ...
 
+    def notice(self, text: str) -> None:
+        """Say what is no alarm."""
+
     def away(self, text: str) -> None:
         """Say that no look can be had; the last one is not to be taken for news."""
 
@@ -70,6 +73,7 @@ class Lines:
             "waiting": balance.waiting,
             "retrying": balance.retrying,
             "pending": balance.pending,
+            **({"inbox": audit.stored.inbox.counted_rows} if audit.stored.inbox.stored_total else {}),
             "unaccounted": audit.unaccounted,
         }
         click.echo(" ".join([look.clock, *(f"{name}={count}" for name, count in counts.items())]))
@@ -77,7 +81,7 @@ class Lines:
     def alarm(self, text: str) -> None:
         click.echo(text, err=True)
 
-    away = back = alarm
+    notice = away = back = alarm
 
 
 class Screen:
@@ -104,6 +108,9 @@ class Screen:
 
     def alarm(self, text: str) -> None:
         self._live.console.print(Text(text, style="bold white on red"))
+
+    def notice(self, text: str) -> None:
+        self._live.console.print(Text(text, style="yellow"))
 
     def away(self, text: str) -> None:
         self._live.console.print(Text(text, style="yellow"))
@@ -134,6 +141,8 @@ class Watch:
         self._every_seconds = every_seconds
         self._started = time.monotonic()
         self._away_since: float | None = None
+        self._resets: set[tuple[datetime, tuple[int, ...]]] = set()
+        """Those that were told."""
         self.alarmed = False
         """Some look found deliveries that are not accounted for."""
 
@@ -172,6 +181,10 @@ class Watch:
         if audit.unaccounted and not self.alarmed:
             self._view.alarm(f"{look.clock} UNACCOUNTED: {audit.unaccounted}")
             self.alarmed = True
+        for reset in audit.resets:
+            if (reset.last_at, reset.shards) not in self._resets:
+                self._resets.add((reset.last_at, reset.shards))
+                self._view.notice(f"{look.clock} {reset.sentence}")
         self._view.show(look)
 
     def _failed(self, state: RetryCallState) -> None:

@@ -10,7 +10,7 @@ import psycopg
 from tidegate.errors import UsageError
 from tidegate.postgres.deadline import Connection
 
-VERSION = 1
+VERSION = 2
 _LOCK = 0x7469_6465  # "tide": two `tidegate init` at once take turns
 
 

@@ -44,8 +44,3 @@ __all__ = [
     "is_out_of_memory",
     "require",
 ]
-from typing import Any
-
-
-class RejectedLog:
-    def __init__(self, client: Any, prefix: str) -> None: ...

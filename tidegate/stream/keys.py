@@ -9,6 +9,8 @@
 | `tg:{n}:held:{source}`    | set, expiring     | ids on the retry stream of deliveries that wait until their source is resumed |
 | `tg:{n}:seen:{bucket}`    | set, expiring     | digests of the events accepted in this span of time: the early dedupe     |
 | `tg:{n}:replayed:{bucket}`| set, expiring     | digests of the replays appended in this span of time                      |
+| `tg:{n}:unboxed:{bucket}` | set, expiring     | digests of the inbox rows appended in this span of time                   |
+| `tg:{n}:epoch`            | string            | `{id} {ms}`: which life of this shard's data this is, and since when      |
 | `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
 | `tg:{n}:turn:{what}`      | string, expiring  | the worker whose turn it is to do what one in the fleet should do         |
 | `tg:paused`               | hash              | source -> JSON of how it is paused                                        |
@@ -70,6 +72,13 @@ class Keys:
     def replayed(self, bucket: int) -> str:
         return self._name(f"replayed:{bucket}")
 
+    def unboxed(self, bucket: int) -> str:
+        return self._name(f"unboxed:{bucket}")
+
+    @property
+    def epoch(self) -> str:
+        return self._name("epoch")
+
     def seen(self, bucket: int) -> str:
         return self._name(f"seen:{bucket}")
 
@@ -95,3 +104,9 @@ def event_digest(source: str, provider_event_id: str) -> bytes:
 def replay_digest(delivery_id: bytes, replay: int) -> bytes:
     """Return the 16 bytes by which the ``replay``-th replay of a delivery is remembered."""
     return hashlib.blake2b(b"replay\n" + delivery_id + str(replay).encode(), digest_size=16, person=b"replay").digest()
+
+
+def row_digest(source: str, provider_event_id: str, meta: bytes) -> bytes:
+    """Return the 16 bytes by which an inbox row is remembered as appended: `meta` names the delivery, readable or not."""
+    named = f"{source}\n{provider_event_id}\n".encode()
+    return hashlib.blake2b(named + meta, digest_size=16, person=b"inbox").digest()

@@ -96,7 +96,11 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """One shard at one instant. ``ledger`` maps ``(count, source)`` to a number; ages are None when empty."""
+    """One shard at one instant. ``ledger`` maps ``(count, source)`` to a number; ages are None when empty.
+
+    ``epoch`` names the life of its data, which ends when somebody empties Redis; None: nobody has named it yet. ``now_ms`` is
+    the server's clock, Unix milliseconds.
+    """
 
     shard: int
     ledger: dict[tuple[str, str], int]
@@ -106,3 +110,7 @@ class ShardState:
     due: int
     oldest_event_age_ms: int | None
     oldest_retry_age_ms: int | None
+    epoch: str | None = None
+    epoch_ms: int = 0
+    """Since when it is called so."""
+    now_ms: int = 0

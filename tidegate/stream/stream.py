@@ -11,15 +11,18 @@ the move that finds it gone puts another entry on the events stream, in the same
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tidegate.stream.keys import GROUP, Keys, event_digest, replay_digest
+from tidegate.stream.keys import GROUP, Keys, event_digest, replay_digest, row_digest
 from tidegate.stream.pending import Pending
 from tidegate.stream.records import Appendable, BacklogFullError, Reentered, Settled, Settlement, ShardState
 
 REPLAYED_SECONDS = 180 * 86_400
 """How long a replay is remembered: a letter may be `replaying` for as long as its delivery waits for retries."""
+UNBOXED_SECONDS = 7 * 86_400
+"""How long an inbox row is remembered as appended, at most; half of it at least. A mover may sleep, and wake, that late."""
 RELEASED_MAX = 1000
 MENDED_MAX = 1000
 MENDED_BYTES_MAX = 4_194_304
@@ -65,6 +68,27 @@ class Stream(Pending):
             digest = replay_digest(delivery_id, replay)
             args += (digest, item.source, item.provider_event_id, item.meta, item.payload)
         answer = await self._move("replay", [keys.events, keys.ledger, *remembered], args)
+        return [flag == 1 for flag in answer]
+
+    async def unbox(self, shard: int, items: Sequence[Appendable]) -> list[bool]:
+        """Append rows of the inbox, in order, whatever the backlog; return for each whether it was appended by this call.
+
+        Not appended: a row that was before, by any mover; and an event the gate has seen, which has its delivery already.
+        """
+        keys = self.keys[shard]
+        bucket = int(time.time() / (UNBOXED_SECONDS / 2))
+        remembered = keys.unboxed(bucket), keys.unboxed(bucket - 1), keys.unboxed(bucket + 1)
+        args: list[Any] = [self._seen_seconds, UNBOXED_SECONDS]
+        for item in items:
+            args += (
+                row_digest(item.source, item.provider_event_id, item.meta),
+                event_digest(item.source, item.provider_event_id),
+                item.source,
+                item.provider_event_id,
+                item.meta,
+                item.payload,
+            )
+        answer = await self._move("unbox", [keys.events, keys.ledger, *self._seen(keys), *remembered], args)
         return [flag == 1 for flag in answer]
 
     async def settle(self, shard: int, settlements: Sequence[Settlement]) -> Settled:
@@ -150,18 +174,33 @@ class Stream(Pending):
         # Repeated: when the first answer was lost the second says no, and one turn is skipped.
         return bool(await self._repeat(lambda: self.client.set(key, holder, nx=True, px=ttl_ms)))
 
+    async def begin_epoch(self, shard: int) -> None:
+        """Give this life of the shard's data a name, unless it has one."""
+        await self._move("epoch", [self.keys[shard].epoch], [uuid.uuid4().hex])
+
     async def audit(self, shard: int) -> ShardState:
         """Return one consistent look at ``shard``."""
         keys = self.keys[shard]
-        ledger, events, retry, pending, due, oldest_event, oldest_retry, now_ms = await self._move(
-            "audit", [keys.events, keys.retry, keys.due, keys.ledger], [GROUP]
+        ledger, events, retry, pending, due, oldest_event, oldest_retry, now_ms, epoch = await self._move(
+            "audit", [keys.events, keys.retry, keys.due, keys.ledger, keys.epoch], [GROUP]
         )
         counts: dict[tuple[str, str], int] = {}
         for name, value in zip(ledger[::2], ledger[1::2], strict=True):
             count, _, source = name.decode().partition(":")
             counts[count, source] = int(value)
+        epoch_name, _, since_ms = epoch.decode("utf-8", "replace").partition(" ")
         return ShardState(
-            shard, counts, events, retry, pending, due, _age(oldest_event, now_ms), _age(oldest_retry, now_ms)
+            shard,
+            counts,
+            events,
+            retry,
+            pending,
+            due,
+            _age(oldest_event, now_ms),
+            _age(oldest_retry, now_ms),
+            epoch_name or None,
+            int(since_ms) if since_ms.isdigit() else 0,
+            now_ms,
         )
 
 

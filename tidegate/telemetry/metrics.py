@@ -34,6 +34,13 @@ CLAIMED = Counter("tidegate_claimed_total", "Entries taken over from workers tha
 DEAD_LETTERS_OPEN = Gauge("tidegate_dead_letters_open", "Open dead letters.", ["source"])
 BREAKER_STATE = Gauge("tidegate_breaker_state", "0 closed, 1 half open (one tries), 2 open (nobody does).", ["target"])
 REDIS_ERRORS = Counter("tidegate_redis_errors_total", "Failed talks with Redis.", ["kind"])
+REDIS_RESETS = Counter(
+    "tidegate_redis_resets_total", "Times this worker was the first to see that Redis lost its data."
+)
+INBOX_ROWS = Gauge("tidegate_inbox_rows", "Events in Postgres that wait for Redis.")
+INBOX_BYTES = Gauge("tidegate_inbox_bytes", "Bytes of them.")
+INBOX_OLDEST_SECONDS = Gauge("tidegate_inbox_oldest_seconds", "Age of the oldest of them; 0 when none.")
+INBOX_MOVED = Counter("tidegate_inbox_moved_total", "Events moved from Postgres to the streams.")
 UNACCOUNTED = Gauge(
     "tidegate_unaccounted", "Deliveries missing from the ledger; anything but 0 is an alarm.", ["shard"]
 )
