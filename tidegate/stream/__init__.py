@@ -14,6 +14,7 @@ from tidegate.stream.records import (
     ShardState,
     Stuck,
 )
+from tidegate.stream.rejected import Rejected, RejectedLog
 from tidegate.stream.stream import Stream
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Keys",
     "Owned",
     "Reentered",
+    "Rejected",
+    "RejectedLog",
     "Settled",
     "Settlement",
     "ShardState",

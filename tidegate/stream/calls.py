@@ -37,6 +37,19 @@ async def command(client: Client, *parts: Any) -> Any:
     return await client.execute_command(*parts)  # type: ignore[no-untyped-call]
 
 
+async def limited(call: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Return what ``call`` returns within ``seconds``; raise TimeoutError, or redis-py's error."""
+    # The socket's own time-out starts anew with each byte: a connection that trickles would hold us for ever.
+    async with asyncio.timeout(seconds):
+        try:
+            return await call()
+        except RuntimeError as error:
+            # What uvloop says to who writes on a connection that was just reset; redis-py lets it through.
+            if "closed" not in str(error):
+                raise
+            raise ConnectionError(f"the connection to Redis was lost: {error}") from error
+
+
 class Calls:
     """Calls to ``shards`` shards named under ``prefix``.
 
@@ -118,12 +131,4 @@ class Calls:
         raise AssertionError("tenacity returns or raises")
 
     async def _limited(self, call: Callable[[], Awaitable[T]], *, block_ms: int | None = None) -> T:
-        # The socket's own time-out starts anew with each byte: a connection that trickles would hold us for ever.
-        async with asyncio.timeout(self._call_seconds + (block_ms or 0) / 1000):
-            try:
-                return await call()
-            except RuntimeError as error:
-                # What uvloop says to who writes on a connection that was just reset; redis-py lets it through.
-                if "closed" not in str(error):
-                    raise
-                raise ConnectionError(f"the connection to Redis was lost: {error}") from error
+        return await limited(call, self._call_seconds + (block_ms or 0) / 1000)

@@ -1,4 +1,4 @@
-"""The Redis keys of one shard. Every key Tidegate writes is named here.
+"""The Redis keys, most of them of one shard. Every key Tidegate writes is named here.
 
 | key                       | type              | holds                                                                     |
 |---------------------------|-------------------|---------------------------------------------------------------------------|
@@ -10,8 +10,10 @@
 | `tg:{n}:replayed:{bucket}`| set, expiring     | digests of the replays appended in this span of time                      |
 | `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
 | `tg:{n}:turn:{what}`      | string, expiring  | the worker whose turn it is to do what one in the fleet should do         |
+| `tg:rejected`             | stream, capped    | the last requests that the gate refused, redacted: a record, and no queue |
 
-The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together.
+The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together. What was
+refused belongs to no shard, and no script touches it.
 """
 
 from __future__ import annotations
@@ -66,6 +68,11 @@ class Keys:
 
     def turn(self, what: str) -> str:
         return self._name(f"turn:{what}")
+
+
+def rejected(prefix: str) -> str:
+    """Return the key of the record of refused requests."""
+    return f"{prefix}:rejected"
 
 
 def shard_of(source: str, provider_event_id: str, shards: int) -> int:

@@ -17,6 +17,11 @@ INGEST_REQUESTS = Counter("tidegate_ingest_requests_total", "Webhook requests by
 INGEST_SECONDS = Histogram(
     "tidegate_ingest_seconds", "Time from the first byte of a request to its answer.", buckets=_SECONDS
 )
+REJECTED = Counter(
+    "tidegate_rejected_total",
+    "Requests refused, by reason; `tidegate rejects` shows the last ones.",
+    ["source", "reason"],
+)
 EVENTS = Counter("tidegate_events_total", "Deliveries settled, by outcome.", ["source", "outcome"])
 APPLY_SECONDS = Histogram("tidegate_apply_seconds", "Time of one batch's transaction.", buckets=_SECONDS)
 END_TO_END_SECONDS = Histogram(
