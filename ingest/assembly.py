@@ -120,7 +120,11 @@ def assemble(
     )
     inboxing = _inboxing(pool, ingest) if pool is not None else None
     tiers = Tiers(appender, fuse, inboxing, pending_max=ingest.pending_max, pending_bytes_max=ingest.pending_bytes_max)
-    rejects = Rejects(RejectedLog(stream.client, settings.stream.prefix), maxlen=ingest.rejects_max)
+    rejects = Rejects(
+        RejectedLog.of(stream.client, settings.stream),
+        maxlen=ingest.rejects_max,
+        adapters={name: source.adapter for name, source in configured.items()},
+    )
     pauses = PauseView(Pauses(stream.client, settings.stream.prefix))
     gate: ASGIApp = Gate(
         configured,

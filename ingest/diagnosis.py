@@ -6,7 +6,7 @@ For the operator alone. What is found says something of the secret and of what w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ OTHERS_MAX = 32
 """Sources of the same provider whose secrets are tried."""
 _HOST_CHARS_MAX = 255
 _SHOWN_CHARS_MAX = 200
-_EXPLAINED = frozenset({"bad_signature", "stale", "future"})
+EXPLAINED = frozenset({"bad_signature", "stale", "future"})
 
 
 def difference(
@@ -33,7 +33,7 @@ def difference(
     signature nor body; of the URL at most scheme, host and path. Some 20 checks of a signature: a few milliseconds.
     """
     refusal = _refusal(adapter, request, now_seconds)
-    if refusal is None or refusal.reason not in _EXPLAINED:
+    if refusal is None or refusal.reason not in EXPLAINED:
         return None
     # Whatever is wrong with the clock, the signature is looked at as of the moment it was made.
     behind = adapter.clock_difference(request, now_seconds)
@@ -47,7 +47,7 @@ def difference(
     for name, other in _siblings(adapter, others or {}):
         if _refusal(other, request, signed_at) is None:
             return f"good with the secret of source {name}: the URL at the provider, or the secrets, are mixed up{late}"
-    for change, variant in _variants(request):
+    for change, variant in _variants(adapter, request):
         if _refusal(adapter, variant, signed_at) is None:
             return f"good {change}{late}"
     return None
@@ -68,8 +68,8 @@ def _siblings(adapter: Adapter, others: Mapping[str, Adapter]) -> list[tuple[str
     return found[:OTHERS_MAX]
 
 
-def _variants(request: Request) -> Iterator[tuple[str, Request]]:
-    for change, url in _urls(request):
+def _variants(adapter: Adapter, request: Request) -> Iterator[tuple[str, Request]]:
+    for change, url in _urls(request, adapter.masked):
         yield change, replace(request, url=url)
     if request.method != "POST":
         yield "for the method POST", replace(request, method="POST")
@@ -79,17 +79,17 @@ def _variants(request: Request) -> Iterator[tuple[str, Request]]:
         yield change, replace(request, body=body)
 
 
-def _urls(request: Request) -> Iterator[tuple[str, str]]:
+def _urls(request: Request, masked: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     """Give the URLs that the provider may have been told: by another scheme, host or spelling than we were."""
     url = request.url
     for scheme, other in (("https://", "http://"), ("http://", "https://")):
         if url.startswith(scheme):
             turned = other + url[len(scheme) :]
-            yield f"for {other} instead of {scheme}: set public_url to {_shown(turned)}", turned
+            yield f"for {other} instead of {scheme}: set public_url to {_shown(turned, masked)}", turned
     path, mark, query = url.partition("?")
     slashed = path[:-1] if path.endswith("/") else path + "/"
     yield (
-        f"with the slash at the URL's end the other way: set public_url to {_shown(slashed)}",
+        f"with the slash at the URL's end the other way: set public_url to {_shown(slashed, masked)}",
         slashed + mark + query,
     )
     if mark:
@@ -102,7 +102,7 @@ def _urls(request: Request) -> Iterator[tuple[str, str]]:
         for scheme in ("https://", "http://"):
             named = f"{scheme}{host}{slash}{tail}"
             if named != url:
-                yield f"for the host that the request names: set public_url to {_shown(named)}", named
+                yield f"for the host that the request names: set public_url to {_shown(named, masked)}", named
 
 
 def _hosts(request: Request) -> list[str]:
@@ -116,10 +116,10 @@ def _hosts(request: Request) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _shown(url: str) -> str:
-    """Return ``url`` fit for a terminal: without its query, a password, what cannot be printed, and an end out of sight."""
+def _shown(url: str, masked: Callable[[str], str]) -> str:
+    """Return ``url`` fit to be shown: without its query, secrets, what cannot be printed, and an end out of sight."""
     try:
-        bare = redaction.without_password(urlsplit(url)._replace(query="", fragment="").geturl())
+        bare = masked(redaction.without_password(urlsplit(url)._replace(query="", fragment="").geturl()))
     except ValueError:
         return "the URL that the provider was given"
     return "".join(char if char.isprintable() else "?" for char in bare[:_SHOWN_CHARS_MAX])

@@ -115,15 +115,15 @@ class Gate:
         await self._admit_address(request.head)
         source = self._sources.get(request.head.source)
         if source is None:
-            raise ProblemError(problems.UNKNOWN_SOURCE, "unknown_source", "no [sources] section of this name")
+            raise ProblemError(problems.UNKNOWN_SOURCE, "unknown_source")
         request.source = source
         if self._limits.require_https and request.head.scheme != "https":
             location = request.head.secure_url(request.scope, source.public_url)
-            raise ProblemError(problems.not_https(location), "not_https", "plain HTTP; https is required")
+            raise ProblemError(problems.not_https(location), "not_https")
         if request.head.method == "OPTIONS":  # answered, and no word of other origins: browsers have no business here
             return Answer(204, [(b"allow", b"POST")], b"")
         if request.head.method != "POST":
-            raise ProblemError(problems.ONLY_POST, "method", f"method {request.head.method[:20]}")
+            raise ProblemError(problems.ONLY_POST, "method")
         await self._admit(source)
         request.head = request.head.check(source, body_bytes_max=self._limits.body_bytes_max)
         body = await self._receiving.body(request.receive)
@@ -186,7 +186,7 @@ class Gate:
             detail = f"unpacked more than {self._limits.body_bytes_max} bytes"
             raise ProblemError(problems.TOO_LARGE, "too_large", detail) from None
         except NotPackedError as error:
-            raise ProblemError(problems.MALFORMED, "encoding", f"not {coding}: {error}") from None
+            raise ProblemError(problems.MALFORMED, "encoding", str(error)) from None
 
     @staticmethod
     def _verifies(source: Source, request: _Request, body: bytes, now_seconds: float) -> bool:

@@ -79,6 +79,21 @@ def on_stop_signals(stop: Callable[[], None], leave: Callable[[], None] | None =
         loop.add_signal_handler(number, received)
 
 
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` until it ends, or SIGTERM or SIGINT cancels it. Raises what it raises, save for a reader that is gone."""
+    stopped = asyncio.Event()
+    on_stop_signals(stopped.set)
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, stopping):
+        task.cancel()
+    await asyncio.gather(working, stopping, return_exceptions=True)
+    if not working.cancelled():
+        with contextlib.suppress(BrokenPipeError):  # `tidegate audit --watch | head`: an end like any other
+            working.result()
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

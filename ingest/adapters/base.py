@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 from urllib.parse import quote
@@ -29,6 +29,9 @@ RefusalReason = Literal[
     "no_event_id",  # 400: nothing to tell this event from another by
     "too_many_events",  # 413: more events than one request may carry
 ]
+
+_UNPREFIXED_CHARS_MIN = 8
+"""What is left of a shorter secret without its prefix is no secret, and may be part of any word."""
 
 UNAUTHENTIC: frozenset[str] = frozenset(
     {
@@ -163,7 +166,7 @@ class JsonSender:
     busy_status: int = 503
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        spelled = {spelling for secret in secrets for spelling in _spellings(secret)} - {""}
+        spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
         longest_first = sorted(spelled, key=len, reverse=True)
         self._hidden = re.compile("|".join(map(re.escape, longest_first)) or "(?!)", re.IGNORECASE)
 
@@ -177,11 +180,15 @@ class JsonSender:
         return self._hidden.sub(MASK, text)
 
 
-def _spellings(secret: str) -> list[str]:
-    """Return ``secret`` as it may stand in a path or header: bare, without its prefix, escaped, its bytes as latin-1."""
+def _spellings(secret: str) -> Iterator[str]:
+    """Give ``secret`` as it may stand in a path or header: bare, without its prefix, escaped, its bytes as latin-1."""
     bare = secret.strip()
     unprefixed = re.sub(r"^wh[a-z]{1,4}_", "", bare).rstrip("=")
-    return [bare, unprefixed, quote(bare, safe=""), bare.encode().decode("latin-1")]
+    for spelling in (bare, quote(bare, safe=""), bare.encode().decode("latin-1")):
+        if spelling:
+            yield spelling
+    if len(unprefixed) >= _UNPREFIXED_CHARS_MIN:
+        yield unprefixed
 
 
 def content_id(payload: bytes) -> str:

@@ -32,12 +32,13 @@ def check_fresh(signed_at_seconds: float, now_seconds: float, tolerance_seconds:
     """Raise RefusedError(stale | future) when the two are further apart than the tolerance; at the tolerance is fine."""
     age = now_seconds - signed_at_seconds
     advice = f"{tolerance_seconds} s are allowed: check the clock here and at the provider, or raise tolerance_seconds"
-    if abs(age) > _WRONG_UNIT_SECONDS:
-        advice = "seconds where milliseconds are due, or the other way?"
     if age > tolerance_seconds:
-        again = "" if abs(age) > _WRONG_UNIT_SECONDS else "; an old request that is sent again looks the same"
-        raise RefusedError("stale", f"signed {age:.0f} s ago, {advice}{again}", clock_seconds=age)
+        if age > _WRONG_UNIT_SECONDS:
+            advice = "is it seconds where milliseconds are due?"
+        raise RefusedError("stale", f"signed {age:.0f} s ago, {advice}", clock_seconds=age)
     if age < -tolerance_seconds:
+        if age < -_WRONG_UNIT_SECONDS:
+            advice = "is it milliseconds where seconds are due?"
         raise RefusedError("future", f"signed {-age:.0f} s ahead of our clock, {advice}", clock_seconds=age)
 
 

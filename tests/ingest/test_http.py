@@ -39,7 +39,7 @@ async def gate(start: Start) -> Running:
 
 # ---- Compressed and nested bodies
 
-PACKED = {"gzip": gzip.compress, "deflate": zlib.compress}
+PACKED: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 @pytest.mark.parametrize("coding", sorted(PACKED))
@@ -49,7 +49,7 @@ async def test_a_compressed_body_is_taken_signed_as_it_was_before(gate: Running,
     status, _, answer = await gate.raw(
         "POST",
         f"/webhooks/{source}",
-        data=PACKED[coding](body),  # type: ignore[operator]
+        data=PACKED[coding](body),
         headers=[*headers, ("content-encoding", coding)],
     )
     assert (status, answer["accepted"]) == (202, 1)
@@ -185,7 +185,7 @@ async def test_plain_http_is_redirected_where_https_is_required_and_health_is_no
 
 
 async def test_what_a_proxy_says_is_believed_only_of_proxies_that_are_named(start: Start) -> None:
-    said = {"x_forwarded_proto": "https", "x_forwarded_for": "203.0.113.9"}
+    said: dict[str, Any] = {"x_forwarded_proto": "https", "x_forwarded_for": "203.0.113.9"}
     strangers = await start(require_https=True)
     assert (await strangers.post("crm", **said))[0] == 308
     believed = await start(require_https=True, hsts_seconds=3600, trusted_proxies=["127.0.0.0/8"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,10 @@ async def test_a_read_that_waits_longer_than_the_socket_may_is_no_error(stream: 
 
 
 def test_no_script_trims_a_stream() -> None:
-    """Pitfall 7: a stream with a maximum length throws away what nobody has read. The gate refuses instead."""
+    """Pitfall 7: a stream with a maximum length throws away what nobody has read. The gate refuses instead.
+
+    Only the record of refused requests has one, and no script touches that: `tidegate/stream/rejected.py`.
+    """
     scripts = [
         path for path in resources.files("tidegate.stream").joinpath("lua").iterdir() if path.name[-4:] == ".lua"
     ]
@@ -32,6 +37,9 @@ def test_no_script_trims_a_stream() -> None:
         text = path.read_text(encoding="utf-8").upper()
         assert "XTRIM" not in text, path
         assert "MAXLEN" not in text, path
+    package = Path(str(resources.files("tidegate.stream")))
+    capped = {path.name for path in package.glob("*.py") if re.search(r"maxlen=|\.xtrim\(|MAXLEN", path.read_text())}
+    assert capped == {"rejected.py"}
 
 
 async def test_a_consumer_taken_for_dead_while_it_waits_loses_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -88,10 +89,10 @@ async def test_a_redis_before_7_2_is_asked_with_wait(
     stream = stream_of(client)
     queue = stream._queue_wait
 
-    def unknown(pipe: object, replicas: Replicas) -> None:
+    def unknown(pipe: Any, replicas: Replicas) -> None:
         if stream._wait == "WAITAOF":
             pipe.execute_command("WAIT", 1, 1)
-            pipe.execute_command("WAITAOF7", 0, replicas.count, replicas.wait_ms)  # type: ignore[attr-defined]
+            pipe.execute_command("WAITAOF7", 0, replicas.count, replicas.wait_ms)
         else:
             queue(pipe, replicas)
 

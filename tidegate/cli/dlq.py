@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -22,29 +21,11 @@ from dlq import letters, plain, readable
 from dlq import replay as replaying
 from dlq.letters import Filter, Letter, Stat
 from tidegate.cli.context import Context, opened_postgres, opened_stream
+from tidegate.cli.when import When
 from tidegate.errors import UsageError
 from tidegate.settings import Settings
 
-_AGO = re.compile(r"^(\d+)([smhdw])$")
 _WIDTHS = {"id": 36, "died": 10, "reason": 9, "status": 9}
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class _When(click.ParamType[datetime]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read `15m`, `2h`, `3d` (ago) or ISO 8601; without an offset it is UTC."""
-        if isinstance(value, datetime):
-            return value
-        ago = _AGO.match(value)
-        try:
-            if ago:
-                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            found = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: give 15m, 2h, 3d or 2026-01-31T12:00", param, ctx)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _filtered(function: Callable[..., None]) -> Callable[..., None]:
@@ -54,8 +35,8 @@ def _filtered(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--type", "event_type", help="Only this event type; * is a wildcard.")
     @click.option("--reason", help=f"Only this reason: {', '.join(letters.REASONS)}.")
     @click.option("--status", type=click.Choice(letters.STATUSES), help="Only this status.")
-    @click.option("--since", type=_When(), help="Only letters since then: 15m, 2h, 3d, or a time.")
-    @click.option("--until", type=_When(), help="Only letters before then.")
+    @click.option("--since", type=When(), help="Only letters since then: 15m, 2h, 3d, or a time.")
+    @click.option("--until", type=When(), help="Only letters before then.")
     @wraps(function)
     def command(
         *args: Any,

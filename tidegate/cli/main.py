@@ -21,6 +21,7 @@ _COMMANDS = {
     "audit": ("tidegate.cli.audit", "Show both sides of the ledger."),
     "doctor": ("tidegate.cli.doctor", "Show what the servers are set to, and which promise holds."),
     "send": ("tidegate.cli.send", "Sign a payload as its provider would, and post it."),
+    "rejects": ("tidegate.cli.rejects", "Show the requests that the gate refused, and what to do about each."),
     "verify": ("tidegate.cli.verify", "Check captured requests, and say why one fails."),
     "up": ("tidegate.cli.up", "Run everything on embedded servers until Ctrl-C."),
     "demo": ("tidegate.cli.demo", "Run everything, send traffic, kill a worker, show the ledger."),

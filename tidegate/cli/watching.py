@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -22,7 +22,7 @@ from tidegate.cli import sheet
 from tidegate.errors import UnreachableError
 from tidegate.ledger import Audit
 from tidegate.postgres import Kind, classify
-from tidegate.serving import on_stop_signals
+from tidegate.serving import until_stopped
 from tidegate.stream import UNAVAILABLE
 from tidegate.telemetry import redaction
 
@@ -151,17 +151,7 @@ class Watch:
 
         Raises what the first look raises. A server that goes away later is waited for.
         """
-        stopped = asyncio.Event()
-        on_stop_signals(stopped.set)
-        looking = asyncio.create_task(self._looks())
-        stopping = asyncio.create_task(stopped.wait())
-        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (looking, stopping):
-            task.cancel()
-        await asyncio.gather(looking, stopping, return_exceptions=True)
-        if not looking.cancelled():
-            with suppress(BrokenPipeError):  # `tidegate audit --watch | head`: an end like any other
-                looking.result()
+        await until_stopped(self._looks())
         return not self.alarmed
 
     async def _looks(self) -> None:

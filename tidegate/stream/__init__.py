@@ -15,6 +15,7 @@ from tidegate.stream.records import (
     ShardState,
     Stuck,
 )
+from tidegate.stream.rejected import Rejected, RejectedLog
 from tidegate.stream.stream import Stream
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "PauseView",
     "Pauses",
     "Reentered",
+    "Rejected",
+    "RejectedLog",
     "Replicas",
     "Settled",
     "Settlement",

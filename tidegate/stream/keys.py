@@ -1,4 +1,4 @@
-"""The Redis keys. Every key Tidegate writes is named here.
+"""The Redis keys, most of them of one shard. Every key Tidegate writes is named here.
 
 | key                       | type              | holds                                                                     |
 |---------------------------|-------------------|---------------------------------------------------------------------------|
@@ -14,8 +14,10 @@
 | `tg:{n}:ledger`           | hash              | `{count}:{source}` -> how many deliveries were accepted, applied, ...     |
 | `tg:{n}:turn:{what}`      | string, expiring  | the worker whose turn it is to do what one in the fleet should do         |
 | `tg:paused`               | hash              | source -> JSON of how it is paused                                        |
+| `tg:rejected`             | stream, capped    | the last requests that the gate refused, redacted: a record, and no queue |
 
-The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together.
+The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together. Pauses
+and what was refused belong to no shard, and no script touches them.
 """
 
 from __future__ import annotations
@@ -89,6 +91,11 @@ class Keys:
 def paused(prefix: str) -> str:
     """Return the key of the deployment's pauses."""
     return f"{prefix}:paused"
+
+
+def rejected(prefix: str) -> str:
+    """Return the key of the record of refused requests."""
+    return f"{prefix}:rejected"
 
 
 def shard_of(source: str, provider_event_id: str, shards: int) -> int:

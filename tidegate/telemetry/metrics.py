@@ -21,6 +21,11 @@ KEPT = Counter("tidegate_kept_total", "Events made durable before their 202, by 
 ADMISSION_CLOSED = Gauge(
     "tidegate_admission_closed", "1 while the gate answers 503 since this is at its limit.", ["limit"]
 )
+REJECTED = Counter(
+    "tidegate_rejected_total",
+    "Requests refused, by reason; `tidegate rejects` shows the last ones.",
+    ["source", "reason"],
+)
 EVENTS = Counter("tidegate_events_total", "Deliveries settled, by outcome.", ["source", "outcome"])
 APPLY_SECONDS = Histogram("tidegate_apply_seconds", "Time of one batch's transaction.", buckets=_SECONDS)
 END_TO_END_SECONDS = Histogram(
