@@ -9,7 +9,9 @@ from redis.exceptions import RedisError
 
 from ingest import adapters
 from ingest.appender import Appender
+from ingest.connections import Connections
 from ingest.gate import Gate, Limits, Source
+from ingest.protocol import protocol
 from tidegate.errors import UsageError
 from tidegate.serving import Server, on_stop_signals, server
 from tidegate.settings import Settings
@@ -78,9 +80,11 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         )
         ready = _Readiness(client)
         limits = Limits(settings.ingest.body_bytes_max, settings.ingest.events_max, settings.ingest.retry_after_seconds)
+        connections = Connections.of(settings.ingest)
         gate: Server = server(
             Gate(configured, appender, limits, health.application(ready=ready)),
             drain_seconds=settings.ingest.drain_seconds,
+            http=protocol(connections),
         )
 
         def stop() -> None:

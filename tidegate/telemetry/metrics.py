@@ -17,6 +17,10 @@ INGEST_REQUESTS = Counter("tidegate_ingest_requests_total", "Webhook requests by
 INGEST_SECONDS = Histogram(
     "tidegate_ingest_seconds", "Time from the first byte of a request to its answer.", buckets=_SECONDS
 )
+CONNECTIONS = Gauge("tidegate_connections", "Open connections of a gate.", multiprocess_mode="livesum")
+CONNECTIONS_CLOSED = Counter(
+    "tidegate_connections_closed_total", "Connections that a gate closed, by reason.", ["reason"]
+)
 EVENTS = Counter("tidegate_events_total", "Deliveries settled, by outcome.", ["source", "outcome"])
 APPLY_SECONDS = Histogram("tidegate_apply_seconds", "Time of one batch's transaction.", buckets=_SECONDS)
 END_TO_END_SECONDS = Histogram(
