@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import uvicorn
 import uvloop
@@ -45,18 +45,27 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def server(app: ASGIApp, *, drain_seconds: float = 10.0, lifespan: bool = False) -> Server:
-    """Return a server for ``app``; serve it on a socket of `listen`."""
+def server(
+    app: ASGIApp,
+    *,
+    drain_seconds: float = 10.0,
+    lifespan: bool = False,
+    http: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
+    keep_alive_seconds: int = 30,
+) -> Server:
+    """Return a server for ``app``; serve it on a socket of `listen`. ``http`` is how it talks; see ingest/protocol.py."""
     return Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=http,
             ws="none",
             lifespan="on" if lifespan else "off",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=30,
+            # uvicorn's default believes what X-Forwarded-For says when a client on this host says it.
+            proxy_headers=False,
+            timeout_keep_alive=keep_alive_seconds,
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )
     )

@@ -26,6 +26,10 @@ REJECTED = Counter(
     "Requests refused, by reason; `tidegate rejects` shows the last ones.",
     ["source", "reason"],
 )
+CONNECTIONS = Gauge("tidegate_connections", "Open connections of a gate.", multiprocess_mode="livesum")
+CONNECTIONS_CLOSED = Counter(
+    "tidegate_connections_closed_total", "Connections that a gate closed, by reason.", ["reason"]
+)
 EVENTS = Counter("tidegate_events_total", "Deliveries settled, by outcome.", ["source", "outcome"])
 APPLY_SECONDS = Histogram("tidegate_apply_seconds", "Time of one batch's transaction.", buckets=_SECONDS)
 END_TO_END_SECONDS = Histogram(
