@@ -10,8 +10,10 @@ from redis.exceptions import RedisError
 from ingest import adapters
 from ingest.appender import Appender
 from ingest.gate import Gate, Limits, Source
+from ingest.leaving import Leaving
+from ingest.link import Link
 from tidegate.errors import UsageError
-from tidegate.serving import Server, on_stop_signals, server
+from tidegate.serving import server
 from tidegate.settings import Settings
 from tidegate.stream import UNAVAILABLE, Client, Stream, connect, require
 from tidegate.telemetry import health, logs, metrics
@@ -41,10 +43,13 @@ class _Readiness:
         self._client = client
         self._asked_at = float("-inf")
         self._wrong: dict[str, str] = {}
-        self.stopping = False
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
 
     async def __call__(self) -> dict[str, str]:
-        if self.stopping:
+        if self._stopping:
             return {"gate": "stopping"}
         if time.monotonic() - self._asked_at > 1:
             try:
@@ -56,10 +61,13 @@ class _Readiness:
         return self._wrong
 
 
-async def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve webhooks on ``listener`` until SIGTERM or SIGINT, then finish the requests under way.
+async def serve(
+    settings: Settings, listener: socket.socket, *, parent: Link | None = None, outlived: bool = False
+) -> None:
+    """Serve webhooks on ``listener`` until SIGTERM or SIGINT, or until ``parent`` says so, then leave (leaving.py).
 
-    Raises UsageError or UnreachableError before the first request is accepted.
+    ``outlived``: somebody else goes on holding ``listener``. Raises UsageError or UnreachableError before the first
+    request is accepted.
     """
     configured = sources(settings)
     if not configured:
@@ -78,19 +86,16 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         )
         ready = _Readiness(client)
         limits = Limits(settings.ingest.body_bytes_max, settings.ingest.events_max, settings.ingest.retry_after_seconds)
-        gate: Server = server(
+        gate = server(
             Gate(configured, appender, limits, health.application(ready=ready)),
             drain_seconds=settings.ingest.drain_seconds,
         )
-
-        def stop() -> None:
-            ready.stopping = True
-            gate.stop()
-
-        on_stop_signals(stop)
+        leaving = Leaving(
+            gate, listener, notice_seconds=settings.ingest.notice_seconds, unready=ready.stop, outlived=outlived
+        )
         address = listener.getsockname()
         log.info("gate listens", host=address[0], port=address[1], sources=sorted(configured))
-        await gate.serve(sockets=[listener])
+        await leaving.serve(parent)
         await appender.drain()
         log.info("gate stopped")
     finally:
