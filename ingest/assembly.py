@@ -20,6 +20,7 @@ from ingest.gate import Gate, Limits
 from ingest.inboxing import Inboxing
 from ingest.looking import Looking
 from ingest.rates import AddressRates, Rate
+from ingest.readiness import Readiness
 from ingest.receiving import Receiving
 from ingest.rejects import Rejects
 from ingest.source import Source
@@ -28,7 +29,7 @@ from tidegate.errors import UsageError
 from tidegate.postgres import Pool, borrowed, schema
 from tidegate.settings import IngestSettings, Settings
 from tidegate.stream import Client, Pauses, PauseView, RejectedLog, Replicas, Stream
-from tidegate.telemetry import logs
+from tidegate.telemetry import health, logs
 
 log = logs.get(__name__)
 
@@ -65,6 +66,7 @@ class Parts:
 
     gate: ASGIApp
     tiers: Tiers
+    readiness: Readiness
     rejects: Rejects
     background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
 
@@ -92,15 +94,8 @@ async def _forever(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.sleep(1)
 
 
-def assemble(
-    configured: dict[str, Source],
-    stream: Stream,
-    pool: Pool | None,
-    settings: Settings,
-    *,
-    rest: Callable[[Tiers], ASGIApp],
-) -> Parts:
-    """Return the gate over ``stream`` and, where there is a ``pool``, the inbox. ``rest`` makes what is no webhook's answer."""
+def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, settings: Settings) -> Parts:
+    """Return the gate over ``stream`` and, where there is a ``pool``, the inbox."""
     ingest, backlog_max = settings.ingest, settings.stream.backlog_max
     admission = Admission(Bounds.of(ingest, backlog_max=backlog_max))
     fuse = Fuse(
@@ -126,6 +121,7 @@ def assemble(
         adapters={name: source.adapter for name, source in configured.items()},
     )
     pauses = PauseView(Pauses(stream.client, settings.stream.prefix))
+    readiness = Readiness(stream.client, tiers)
     gate: ASGIApp = Gate(
         configured,
         tiers,
@@ -147,14 +143,14 @@ def assemble(
             ingest.require_https,
             ingest.hsts_seconds,
         ),
-        rest(tiers),
+        health.application(ready=readiness),
     )
     if ingest.trusted_proxies:
         gate = ProxyHeadersMiddleware(gate, trusted_hosts=ingest.trusted_proxies)  # type: ignore[arg-type, assignment]
     background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run]
     if inboxing is not None:
         background.append(inboxing.fuse.run)
-    return Parts(gate, tiers, rejects, tuple(background))
+    return Parts(gate, tiers, readiness, rejects, tuple(background))
 
 
 def _inboxing(pool: Pool, ingest: IngestSettings) -> Inboxing:

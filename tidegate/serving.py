@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -17,9 +18,19 @@ from tidegate.errors import UsageError
 
 T = TypeVar("T")
 
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+
 
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: a process with more than a server in it decides itself when to stop."""
+
+    on_started: Callable[[], None] | None = None
+    """Called once connections are accepted."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.on_started is not None:
+            self.on_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -41,6 +52,29 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}: choose another --port") from None
     listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+def passed_listener() -> socket.socket | None:
+    """Return the listening socket that systemd (or whoever speaks as it does) passed to this process; None: there is none.
+
+    It outlives us: between two runs of the process connections wait in its queue instead of being refused.
+    Raises UsageError when it is not one TCP socket.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = os.environ.get("LISTEN_FDS", "0")
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)  # no process of ours may take them for its own
+    if count != "1":
+        raise UsageError(f"got {count} sockets from the service manager: pass one, a single ListenStream=")
+    os.set_inheritable(_FIRST_PASSED, False)
+    listener = socket.socket(fileno=_FIRST_PASSED)
+    if listener.family not in (socket.AF_INET, socket.AF_INET6) or not listener.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        raise UsageError("the socket from the service manager is not one that listens for TCP: use ListenStream=8080")
     listener.setblocking(False)
     return listener
 

@@ -14,12 +14,14 @@ from typing import Any
 import aiohttp
 
 from ingest.assembly import Parts, assemble, sources
+from ingest.connections import Connections
+from ingest.protocol import protocol
 from ingest.source import Source
 from tidegate.postgres import Pool
 from tidegate.serving import listen, server
 from tidegate.settings import Settings
 from tidegate.stream import Stream
-from tidegate.telemetry import health, metrics
+from tidegate.telemetry import metrics
 from tidegate.wire import decode
 
 SECRETS = {"crm": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "lemlist": "whk_secret-of-ours", "hubspot": "app-secret"}
@@ -98,9 +100,9 @@ async def running(
     )
     configured = sources(settings)
     metrics.declare_sources(configured)
-    parts = assemble(configured, stream, pool, settings, rest=lambda tiers: health.application())
+    parts = assemble(configured, stream, pool, settings)
     listener = listen("127.0.0.1", 0)
-    serving = server(parts.gate)
+    serving = server(parts.gate, http=protocol(Connections.of(settings.ingest)))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with parts.running(), aiohttp.ClientSession() as session:
         task = asyncio.create_task(serving.serve(sockets=[listener]))

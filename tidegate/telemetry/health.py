@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tidegate.telemetry import shared
 
 Check = Callable[[], Awaitable[dict[str, str]]]
 """Returns what is wrong, by the name of the part; empty when nothing is."""
@@ -33,7 +35,7 @@ def application(*, live: Check = fine, ready: Check = fine) -> Starlette:
         return answer
 
     async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(shared.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     async def problem(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500

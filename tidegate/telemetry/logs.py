@@ -50,6 +50,8 @@ def configure(level: str = "info", log_format: LogFormat | None = None, **fixed:
     root.setLevel(level.upper())
     # uvicorn's access log is a line a request, and would show query strings.
     logging.getLogger("uvicorn.access").disabled = True
+    # Its four lines a start and a stop say what ours say.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # psycopg's pool warns about each failed connection with the conninfo; the pool's errors reach us anyway.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     structlog.contextvars.clear_contextvars()

@@ -2,13 +2,18 @@
 
 Names and labels are relied upon by dashboards. A ``source`` label is a configured source or ``other``: a client that
 invents paths must not invent time series.
+
+Each gauge says what several processes show as one (shared.py): the newest word on something they all look at, or the
+worst of what each has its own of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client import Counter, Gauge, Histogram
+
+from tidegate import __version__
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LONG_SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 7200)
@@ -36,12 +41,24 @@ END_TO_END_SECONDS = Histogram(
     "tidegate_end_to_end_seconds", "Time from received to applied, an event.", buckets=_LONG_SECONDS
 )
 BATCH_SIZE = Histogram("tidegate_batch_size", "Deliveries a batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000))
-BACKLOG = Gauge("tidegate_backlog", "Entries waiting.", ["shard", "queue"])
-OLDEST_SECONDS = Gauge("tidegate_oldest_seconds", "Age of the oldest entry waiting; 0 when none.", ["shard", "queue"])
+BACKLOG = Gauge("tidegate_backlog", "Entries waiting.", ["shard", "queue"], multiprocess_mode="livemostrecent")
+OLDEST_SECONDS = Gauge(
+    "tidegate_oldest_seconds",
+    "Age of the oldest entry waiting; 0 when none.",
+    ["shard", "queue"],
+    multiprocess_mode="livemostrecent",
+)
 RETRIES = Counter("tidegate_retries_total", "Deliveries sent to the retry stream.", ["source", "reason"])
 CLAIMED = Counter("tidegate_claimed_total", "Entries taken over from workers that stopped renewing them.")
-DEAD_LETTERS_OPEN = Gauge("tidegate_dead_letters_open", "Open dead letters.", ["source"])
-BREAKER_STATE = Gauge("tidegate_breaker_state", "0 closed, 1 half open (one tries), 2 open (nobody does).", ["target"])
+DEAD_LETTERS_OPEN = Gauge(
+    "tidegate_dead_letters_open", "Open dead letters.", ["source"], multiprocess_mode="livemostrecent"
+)
+BREAKER_STATE = Gauge(
+    "tidegate_breaker_state",
+    "0 closed, 1 half open (one tries), 2 open (nobody does).",
+    ["target"],
+    multiprocess_mode="livemax",
+)
 REDIS_ERRORS = Counter("tidegate_redis_errors_total", "Failed talks with Redis.", ["kind"])
 REDIS_RESETS = Counter(
     "tidegate_redis_resets_total", "Times this worker was the first to see that Redis lost its data."
@@ -51,9 +68,14 @@ INBOX_BYTES = Gauge("tidegate_inbox_bytes", "Bytes of them.")
 INBOX_OLDEST_SECONDS = Gauge("tidegate_inbox_oldest_seconds", "Age of the oldest of them; 0 when none.")
 INBOX_MOVED = Counter("tidegate_inbox_moved_total", "Events moved from Postgres to the streams.")
 UNACCOUNTED = Gauge(
-    "tidegate_unaccounted", "Deliveries missing from the ledger; anything but 0 is an alarm.", ["shard"]
+    "tidegate_unaccounted",
+    "Deliveries missing from the ledger; anything but 0 is an alarm.",
+    ["shard"],
+    multiprocess_mode="livemostrecent",
 )
-BUILD_INFO = Info("tidegate_build", "Version of this process.")  # exposed as tidegate_build_info
+# An Info in all but its class, which does not work in several processes.
+BUILD_INFO = Gauge("tidegate_build_info", "Version of this process.", ["version"], multiprocess_mode="max")
+BUILD_INFO.labels(__version__).set(1)
 
 _sources: frozenset[str] = frozenset()
 

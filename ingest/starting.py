@@ -1,0 +1,69 @@
+"""What a gate looks at before it takes its first request: are the tiers there, and do they keep what a 202 promises."""
+
+from __future__ import annotations
+
+from redis.exceptions import RedisError
+
+from ingest.inboxing import Inboxing
+from ingest.tiers import Tiers
+from tidegate import postgres
+from tidegate.errors import UnreachableError, UsageError
+from tidegate.postgres import Pool, schema
+from tidegate.settings import PostgresSettings, Settings
+from tidegate.stream import UNAVAILABLE, Client, promises, require
+from tidegate.telemetry import logs
+
+log = logs.get(__name__)
+
+APPLICATION = "tidegate ingest"
+INBOX_CONNECTIONS_MAX = 2
+"""One commits, and one asks whether Postgres is back."""
+
+
+def inbox_pool(settings: Settings) -> Pool | None:
+    """Return a closed pool for the inbox; None where there is to be none, and say so, since it is a promise less."""
+    if settings.ingest.inbox_rows_max and settings.postgres_url is not None:
+        url = settings.require_postgres()
+        return postgres.pool(url, _limits(settings), APPLICATION, max_size=INBOX_CONNECTIONS_MAX)
+    why = "TIDEGATE_POSTGRES_URL is not set" if settings.ingest.inbox_rows_max else "ingest.inbox_rows_max is 0"
+    log.warning("no inbox: while Redis is away events are refused with 503", why=why)
+    return None
+
+
+async def start(settings: Settings, client: Client, tiers: Tiers) -> None:
+    """Look at both tiers, and say what is wrong with them.
+
+    A gate whose Redis is away starts where it has an inbox: it must not stay down because of what it is built to survive.
+    Raises UnreachableError when no 202 is possible, and UsageError when none ever will be.
+    """
+    if tiers.inboxing is not None:
+        await _try_inbox(settings, tiers.inboxing)
+    try:
+        await require(client, settings.require_redis())
+        await _warn(settings, client)
+    except UnreachableError as error:
+        if tiers.inboxing is None or tiers.inboxing.why_not():
+            raise
+        tiers.fuse.blow(error)
+    except (*UNAVAILABLE, RedisError) as error:  # it answered a moment ago
+        tiers.fuse.blow(error)
+
+
+async def _try_inbox(settings: Settings, inboxing: Inboxing) -> None:
+    try:
+        url = settings.require_postgres()
+        async with await postgres.connect(url, _limits(settings), APPLICATION) as connection:
+            await schema.check(connection)
+    except (UnreachableError, UsageError) as error:
+        inboxing.fuse.blow(error)
+
+
+async def _warn(settings: Settings, client: Client) -> None:
+    """Say at once when a 202 promises less than it should: nobody runs `tidegate doctor` before the crash."""
+    for what, found, remedy in await promises.look(client, replicas=settings.ingest.wait_replicas):
+        if remedy:
+            log.warning("a 202 is not as durable as it should be", setting=what, found=found, do=remedy)
+
+
+def _limits(settings: Settings) -> PostgresSettings:
+    return settings.postgres.model_copy(update={"connect_timeout_seconds": settings.ingest.inbox_seconds})
