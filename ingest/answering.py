@@ -1,4 +1,4 @@
-"""How an answer goes out: its headers, and an end that does not destroy it."""
+"""How an answer goes out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.head import Head
-from ingest.receiving import discard
-
-UNREAD_BYTES_MAX = 1_048_576
-UNREAD_SECONDS = 1.0
-"""How much of a body nobody wants is read after the answer."""
 
 Header = tuple[bytes, bytes]
 
@@ -33,7 +28,7 @@ class Answer:
     body: bytes
 
 
-async def send(answer: Answer, head: Head, receive: Receive, send: Send, *, hsts_seconds: int, unread: bool) -> None:
+async def send(answer: Answer, head: Head, send: Send, *, hsts_seconds: int, unread: bool) -> None:
     """Send ``answer`` to the request of ``head``; ``unread``: its body was not read to the end."""
     headers = [*answer.headers, *HARDENING, (b"x-request-id", head.request_id.encode())]
     if answer.status != 204:
@@ -41,16 +36,10 @@ async def send(answer: Answer, head: Head, receive: Receive, send: Send, *, hsts
     if hsts_seconds and head.scheme == "https":
         headers.append((b"strict-transport-security", f"max-age={hsts_seconds}".encode()))
     if unread:
-        # What is left of a body must not be taken for the next request.
+        # Nobody reads the rest of that body; the protocol lets the answer arrive all the same.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     body = b"" if head.method == "HEAD" else answer.body
-    if unread:
-        # The answer is whole now, and the connection not yet closed: closed with bytes unread it would be reset, and the
-        # client might never read what we said.
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        await discard(receive, bytes_max=UNREAD_BYTES_MAX, seconds=UNREAD_SECONDS)
-        body = b""
     await send({"type": "http.response.body", "body": body})
 
 

@@ -89,9 +89,7 @@ class Gate:
             return
         finally:
             self._under_way -= 1
-        await answering.send(
-            answer, request.head, receive, send, hsts_seconds=self._limits.hsts_seconds, unread=request.unread
-        )
+        await answering.send(answer, request.head, send, hsts_seconds=self._limits.hsts_seconds, unread=request.unread)
         metrics.INGEST_REQUESTS.labels(metrics.source_label(request.head.source), str(answer.status)).inc()
         metrics.INGEST_SECONDS.observe(time.perf_counter() - started)
 

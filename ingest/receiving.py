@@ -87,16 +87,3 @@ class Receiving:
                 self._bytes += len(chunk)
             while self._bytes > self._bytes_max and self.make_room():
                 pass
-
-
-async def discard(receive: Receive, *, bytes_max: int, seconds: float) -> None:
-    """Read on and throw away, within limits: a connection closed with bytes unread is reset, and with it what we answered."""
-    try:
-        async with asyncio.timeout(seconds):
-            while bytes_max > 0:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-                bytes_max -= len(message.get("body", b""))
-    except TimeoutError:
-        return

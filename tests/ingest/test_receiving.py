@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.problems import ProblemError
-from ingest.receiving import GoneError, Receiving, discard
+from ingest.receiving import GoneError, Receiving
 from tests.fixtures import until
 
 
@@ -108,13 +108,3 @@ async def test_room_is_made_only_of_bodies_under_way() -> None:
     await asyncio.sleep(0)
     assert bodies.make_room()
     assert await status_of(task) == 408
-
-
-async def test_what_nobody_wants_is_read_within_limits() -> None:
-    ends = Client(b"a" * 10, b"b" * 10, last=True)
-    await discard(ends, bytes_max=1000, seconds=20)
-    assert ends.is_read
-    endless = Client(*[b"a" * 100] * 50)
-    await discard(endless, bytes_max=1000, seconds=20)
-    assert not endless.is_read
-    await discard(Client(b"a"), bytes_max=1000, seconds=0.01)
