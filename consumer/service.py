@@ -25,7 +25,7 @@ from tidegate.loading import load_handlers
 from tidegate.postgres import schema
 from tidegate.serving import on_stop_signals, server
 from tidegate.settings import Settings
-from tidegate.stream import UNAVAILABLE, Stream, connect, require
+from tidegate.stream import UNAVAILABLE, Replicas, Stream, connect, require
 from tidegate.telemetry import health, logs, metrics
 
 log = logs.get(__name__)
@@ -64,7 +64,12 @@ async def consume(settings: Settings, metrics_listener: socket.socket | None, *,
         pool = await stack.enter_async_context(
             postgres.pool(postgres_url, settings.postgres, "tidegate consume", max_size=size)
         )
-        stream = Stream.of(client, settings.stream, waiting_ttl_seconds=policy.span_seconds + 3600)
+        stream = Stream.of(
+            client,
+            settings.stream,
+            waiting_ttl_seconds=policy.span_seconds + 3600,
+            replicas=Replicas.of(settings.ingest),  # what leaves the inbox keeps the promise it was taken with
+        )
         transaction_seconds = settings.postgres.transaction_timeout_ms / 1000
         worker = assemble(
             stream,

@@ -56,8 +56,7 @@ def sources(settings: Settings) -> dict[str, Source]:
 def streams(client: Client, settings: Settings) -> Stream:
     """Return the streams as the gate uses them: within its own time limit, and on as many replicas as asked for."""
     ingest = settings.ingest
-    replicas = Replicas(ingest.wait_replicas, ingest.wait_replicas_ms) if ingest.wait_replicas else None
-    return Stream.of(client, settings.stream, call_seconds=ingest.append_seconds, replicas=replicas)
+    return Stream.of(client, settings.stream, call_seconds=ingest.append_seconds, replicas=Replicas.of(ingest))
 
 
 @dataclass(frozen=True, slots=True)

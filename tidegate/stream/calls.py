@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, RedisError, ResponseError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from tidegate.settings import StreamSettings
+from tidegate.settings import IngestSettings, StreamSettings
 from tidegate.stream.client import UNAVAILABLE, Client
 from tidegate.stream.keys import GROUP, Keys, shard_of
 
@@ -28,6 +28,11 @@ class Replicas:
 
     count: int
     wait_ms: int
+
+    @classmethod
+    def of(cls, settings: IngestSettings) -> Self | None:
+        """Return what ``settings`` ask for; None: the primary alone is enough."""
+        return cls(settings.wait_replicas, settings.wait_replicas_ms) if settings.wait_replicas else None
 
 
 class NotReplicatedError(RedisError):

@@ -88,7 +88,7 @@ class Stream(Pending):
                 item.meta,
                 item.payload,
             )
-        answer = await self._move("unbox", [keys.events, keys.ledger, *self._seen(keys), *remembered], args)
+        answer = await self._move_replicated("unbox", [keys.events, keys.ledger, *self._seen(keys), *remembered], args)
         return [flag == 1 for flag in answer]
 
     async def settle(self, shard: int, settlements: Sequence[Settlement]) -> Settled:
