@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+
 from redis.exceptions import RedisError
 
-from ingest.inboxing import Inboxing
 from ingest.tiers import Tiers
 from tidegate import postgres
-from tidegate.errors import UnreachableError, UsageError
+from tidegate.errors import TidegateError, UnreachableError, UsageError
 from tidegate.postgres import Pool, schema
 from tidegate.settings import PostgresSettings, Settings
 from tidegate.stream import UNAVAILABLE, Client, promises, require
@@ -16,6 +17,8 @@ from tidegate.telemetry import logs
 log = logs.get(__name__)
 
 APPLICATION = "tidegate ingest"
+OTHER_FILES = 200
+"""That are open beside the clients' connections: to Redis, to Postgres, logs, the interpreter's own."""
 INBOX_CONNECTIONS_MAX = 2
 """One commits, and one asks whether Postgres is back."""
 
@@ -30,32 +33,52 @@ def inbox_pool(settings: Settings) -> Pool | None:
     return None
 
 
+def allow_open_files(connections_max: int) -> None:
+    """Raise this process' own limit to what so many connections need, as far as it may; say so where that is not enough."""
+    wanted = connections_max + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < wanted:
+            log.warning(
+                "fewer open files are allowed than ingest.connections_max needs: a flood of connections is refused by the "
+                "system instead of by us",
+                allowed=soft,
+                needed=wanted,
+                do="raise the limit (ulimit -n, LimitNOFILE=), or lower ingest.connections_max",
+            )
+
+
 async def start(settings: Settings, client: Client, tiers: Tiers) -> None:
     """Look at both tiers, and say what is wrong with them.
 
     A gate whose Redis is away starts where it has an inbox: it must not stay down because of what it is built to survive.
     Raises UnreachableError when no 202 is possible, and UsageError when none ever will be.
     """
-    if tiers.inboxing is not None:
-        await _try_inbox(settings, tiers.inboxing)
+    inbox_error = await _inbox_error(settings) if tiers.inboxing is not None else None
     try:
         await require(client, settings.require_redis())
         await _warn(settings, client)
     except UnreachableError as error:
-        if tiers.inboxing is None or tiers.inboxing.why_not():
+        if tiers.inboxing is None or inbox_error is not None:
             raise
         tiers.fuse.blow(error)
     except (*UNAVAILABLE, RedisError) as error:  # it answered a moment ago
         tiers.fuse.blow(error)
+    if tiers.inboxing is not None and inbox_error is not None:
+        tiers.inboxing.fuse.blow(inbox_error)
 
 
-async def _try_inbox(settings: Settings, inboxing: Inboxing) -> None:
+async def _inbox_error(settings: Settings) -> TidegateError | None:
+    """Return what is wrong with the inbox. The gate works without, and goes on asking for it."""
     try:
         url = settings.require_postgres()
         async with await postgres.connect(url, _limits(settings), APPLICATION) as connection:
             await schema.check(connection)
     except (UnreachableError, UsageError) as error:
-        inboxing.fuse.blow(error)
+        return error
+    return None
 
 
 async def _warn(settings: Settings, client: Client) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import psutil  # type: ignore[import-untyped]
@@ -150,7 +151,7 @@ async def begin(
 ) -> AsyncIterator[Begin]:
     async with AsyncExitStack() as stack:
 
-        async def start(*, inbox: bool = True, **ingest: object) -> Scene:
+        async def start(*, inbox: bool = True, **ingest: Any) -> Scene:
             redis, database = own_redis(), own_postgres(durable=True)
             with psycopg.connect(database.url, autocommit=True) as connection:
                 connection.execute(SCHEMA.read_bytes())

@@ -10,7 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tidegate import inbox
 from tidegate.cli.context import Context, opened_postgres, opened_stream
+from tidegate.postgres import Connection
 from tidegate.settings import Settings
 from tidegate.stream import promises
 
@@ -45,9 +47,26 @@ def command(context: Context, as_json: bool) -> None:
         console.print(
             "[bold red]a 202 is not durable as it should be[/bold red]"
             if wrong
-            else "[bold green]a 202 means: on disk in Redis[/bold green]"
+            else f"[bold green]{_promise(context.settings())}[/bold green]"
         )
     sys.exit(1 if wrong else 0)
+
+
+def _promise(settings: Settings) -> str:
+    """Say what a 202 means when nothing is wrong."""
+    replicas = settings.ingest.wait_replicas
+    where = f"on disk in Redis and on {replicas} replica{'s' * (replicas > 1)}" if replicas else "on disk in Redis"
+    away = "committed in Postgres" if settings.ingest.inbox_rows_max else "there is none"
+    return f"a 202 means: {where}; while Redis is away: {away}"
+
+
+async def _inbox(settings: Settings, connection: Connection) -> Finding:
+    limit = settings.ingest.inbox_rows_max
+    if not limit:
+        return Finding("inbox", "none: while Redis is away the gate answers 503")
+    rows = (await inbox.state(connection)).rows
+    full = "start a worker, or raise ingest.inbox_rows_max: a full inbox is 503 while Redis is away"
+    return Finding("inbox", f"{rows:,} of {limit:,} rows", full if rows >= limit else "")
 
 
 async def _examine(settings: Settings) -> list[Finding]:
@@ -70,5 +89,6 @@ async def _examine(settings: Settings) -> list[Finding]:
         commit = str(row[0]) if row else "?"
         remedy = "set synchronous_commit = on: a crash may lose the last commits, which are settled already"
         findings.append(Finding("postgres synchronous_commit", commit, remedy if commit == "off" else ""))
+        findings.append(await _inbox(settings, connection))
     findings.append(Finding("sources", ", ".join(sorted(settings.sources)) or "none"))
     return findings
