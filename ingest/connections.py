@@ -39,7 +39,9 @@ LINGER_SECONDS = 2.0
 with a reset, and that can overtake the answer."""
 _SWEPT_MAX = 500
 """Connections closed in one turn of the loop: ten thousand that expire together must not hold up a request."""
-_FILES_RESERVED = 256
+_PARTED_MAX = 128
+"""So many of them beside connections_max; beyond that whoever lingers longest is cut off."""
+_FILES_RESERVED = 2 * _PARTED_MAX
 """Open files that are no connections: Redis, Postgres, logs; and clients that were just accepted and have to be turned away."""
 
 
@@ -132,12 +134,15 @@ class Connections:
         Return whether there is room: False when every other connection is being worked on.
         """
         self._open.add(guest)
-        while len(self._open) > self.limits.connections_max and self._evict():
-            pass
+        if len(self.parted) > _PARTED_MAX:
+            self._evict(self.parted)
+        while self._too_many() and (fronts := [line for line in self.lines if line and line is not self.parted]):
+            self.count("evicted")
+            self._evict(min(fronts, key=lambda line: next(iter(line.values()))))
         metrics.CONNECTIONS.set(len(self._open))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._tick_seconds, self._sweep)
-        return len(self._open) <= self.limits.connections_max
+        return not self._too_many()
 
     def exit(self, guest: Guest) -> None:
         """``guest`` is gone; whether we knew already makes no difference."""
@@ -169,17 +174,15 @@ class Connections:
         for guest in list(self._open):
             guest.leave()
 
-    def _evict(self) -> bool:
-        fronts = [(next(iter(line.values())), line) for line in self.lines if line]
-        if not fronts:
-            return False
-        _, line = min(fronts, key=lambda front: front[0])
+    def _too_many(self) -> bool:
+        """Those that have had their last answer do not count: whom we turn away must be left the time to read why."""
+        return len(self._open) - len(self.parted) > self.limits.connections_max
+
+    def _evict(self, line: Line) -> None:
         guest = next(iter(line))
         self.wait(guest, None)
         self._open.discard(guest)
-        self.count("evicted")
         guest.evict()
-        return True
 
     def _sweep(self) -> None:
         now = time.monotonic()

@@ -130,6 +130,8 @@ class GateProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_upgrade() + piece[upgrade.args[0] :] + data[at:]
                 at = 0
+                self.parser = httptools.HttpRequestParser(self)  # the old one reads on only if that was no `close`
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
             except httptools.HttpParserError as error:
                 self._give_up(error)
             else:
@@ -180,11 +182,11 @@ class GateProtocol(HttpToolsProtocol):
             return
         if not self.url.startswith(b"/") and httptools.parse_url(self.url).path is None:
             raise _NotHttpError("a target without a path")
-        self._in_body = True
         busy = self._busy()
         if version == "1.0":
             self.expect_100_continue = False  # RFC 9110, 10.1.1: such a client would take 100 for its answer
         super().on_headers_complete()
+        self._in_body = True
         self.headers = []  # trailers go there, and not among the headers of a request that is being checked
         self.cycle.transport = cast(asyncio.Transport, self)
         if not busy:

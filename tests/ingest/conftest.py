@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import redis
+import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest.connections import ConnectionLimits, Connections
@@ -21,6 +22,13 @@ from tests.ingest.wire import GateProcess
 from tests.servers import Servers
 from tidegate.serving import listen, server
 from tidegate.settings import IngestSettings
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that gates run on: transports differ in what they do at the end of a stream."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 StartProcess = Callable[..., GateProcess]
 

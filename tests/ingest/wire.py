@@ -26,10 +26,10 @@ BODY = b'{"type": "campaign.created", "timestamp": "2026-01-01T00:00:00Z", "data
 _ADAPTER = adapters.build("standard-webhooks", [SECRET])
 
 
-def signed(body: bytes = BODY, **changed: str | None) -> bytes:
+def signed(**changed: str | None) -> bytes:
     """Return a whole request that a gate with source ``crm`` answers 202. ``changed`` headers replace or, None, drop one."""
     headers, sent = _ADAPTER.sign(
-        body, url="http://gate/webhooks/crm", now_seconds=time.time(), message_id=f"msg_{uuid.uuid4()}"
+        BODY, url="http://gate/webhooks/crm", now_seconds=time.time(), message_id=f"msg_{uuid.uuid4()}"
     )
     lines: dict[str, str | None] = {"host": "gate", "content-length": str(len(sent))}
     lines |= {name.lower(): value for name, value in headers}
@@ -79,6 +79,8 @@ class Wire:
         """Send each piece as a segment of its own. A gate that has closed meanwhile is no error."""
         try:
             for piece in pieces:
+                if self.writer.is_closing():
+                    return
                 self.writer.write(piece)
                 await self.writer.drain()
                 if len(pieces) > 1:
