@@ -60,9 +60,9 @@ class Gate:
             self.port: int = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = folder / "tidegate.toml"
-        self.set(toml)
+        self.configure(toml)
 
-    def set(self, toml: str = "", *, redis_url: str = "") -> None:
+    def configure(self, toml: str = "", *, redis_url: str = "") -> None:
         """Write the settings anew."""
         self.config.write_text(
             f'redis_url = "{redis_url or self._redis_url}"\nlog_format = "json"\n'
