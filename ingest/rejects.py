@@ -25,7 +25,7 @@ from tidegate.telemetry import logs, metrics
 log = logs.get(__name__)
 
 QUEUE_MAX = 500
-"""Records waiting for Redis, of some 700 bytes each."""
+"""Records waiting for Redis, of some 700 bytes each; as many may be on their way."""
 FLUSH_SECONDS = 0.2
 AWAY_SECONDS_MAX = 5.0
 """The longest wait between two tries while Redis takes no records."""
@@ -38,7 +38,7 @@ DIAGNOSES_SECONDS = 5.0
 """So many at once, and then two a second: each holds a body until it is made, and takes milliseconds."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class _Waiting:
     """A record on its way to Redis. ``evidence`` is what to find a failed signature's fault in."""
 
@@ -74,6 +74,11 @@ class Rejects:
         self._flushing = asyncio.Lock()
         self._away_since: float | None = None
         self._failed_once = False
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis takes no records now."""
+        return self._away_since is not None
 
     def note(
         self,
@@ -138,7 +143,10 @@ class Rejects:
         waiting = _Waiting(record(noted, self._adapters), noted if self._is_evidence(noted) else None)
         kind.waiting.append(waiting)
         self._queued += 1
-        if self._queued > QUEUE_MAX:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while self._queued > QUEUE_MAX:
             # The longest row gives, so that the rare ones stay; the newest are what is being looked for.
             longest = max(self._kinds.values(), key=lambda one: len(one.waiting))
             longest.suppressed += 1 + longest.waiting.popleft().record.suppressed
@@ -189,20 +197,24 @@ class Rejects:
                 if kind.latest is not None and _admits(kind.limiter):
                     kind.suppressed -= 1
                     self._admit(kind, kind.latest)
-            batch = [waiting for kind in self._kinds.values() for waiting in kind.waiting]
+            batch = [(kind, waiting) for kind in self._kinds.values() for waiting in kind.waiting]
             if not batch:
                 return
-            for waiting in batch:
-                if waiting.evidence is not None:
-                    await self._explain(waiting, waiting.evidence)
-            await self._log.add(
-                sorted((waiting.record for waiting in batch), key=lambda record: record.at_ms), self._maxlen
-            )
-            sent = set(batch)
             for kind in self._kinds.values():
-                while kind.waiting and kind.waiting[0] in sent:
-                    kind.waiting.popleft()
-                    self._queued -= 1
+                kind.waiting.clear()
+            self._queued = 0
+            try:
+                for _, waiting in batch:
+                    if waiting.evidence is not None:
+                        await self._explain(waiting, waiting.evidence)
+                records = sorted((waiting.record for _, waiting in batch), key=lambda one: one.at_ms)
+                await self._log.add(records, self._maxlen)
+            except BaseException:
+                for kind, waiting in reversed(batch):
+                    kind.waiting.appendleft(waiting)
+                self._queued += len(batch)
+                self._make_room()
+                raise
 
     async def _explain(self, waiting: _Waiting, noted: Note) -> None:
         waiting.evidence = None

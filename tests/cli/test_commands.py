@@ -52,7 +52,21 @@ def servers_given(redis_url: str, postgres_url: str, prefix: str) -> dict[str, s
 
 @pytest.mark.parametrize(
     "command",
-    ["init", "ingest", "consume", "dlq", "console", "audit", "doctor", "send", "verify", "up", "demo", "config"],
+    [
+        "init",
+        "ingest",
+        "consume",
+        "dlq",
+        "console",
+        "audit",
+        "doctor",
+        "send",
+        "rejects",
+        "verify",
+        "up",
+        "demo",
+        "config",
+    ],
 )
 def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     done = run(command, "--help", cwd=tmp_path)
@@ -68,6 +82,7 @@ def test_every_command_has_help(tmp_path: Path, command: str) -> None:
         (("init",), "TIDEGATE_POSTGRES_URL"),
         (("dlq", "list"), "TIDEGATE_POSTGRES_URL"),
         (("doctor",), "TIDEGATE_REDIS_URL"),
+        (("rejects",), "TIDEGATE_REDIS_URL"),
     ],
 )
 def test_a_missing_setting_is_one_line_naming_the_variable_and_exit_2(
@@ -89,6 +104,8 @@ def test_a_missing_setting_is_one_line_naming_the_variable_and_exit_2(
         ("dlq", "list"),
         ("dlq", "stats"),
         ("doctor",),
+        ("rejects",),
+        ("rejects", "--follow"),
         ("send", "crm", "--url", "http://127.0.0.1:1/webhooks/crm"),
     ],
 )

@@ -6,6 +6,7 @@ may be there twice; `id` tells.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -63,9 +64,10 @@ def _integer(text: str) -> int:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
         return None
+    return found if math.isfinite(found) else None
 
 
 Entry = tuple[str, Rejected]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,6 +12,11 @@ from ingest.adapters.base import Adapter, RefusedError, Request
 
 URL = "https://hooks.example.com/webhooks/source"
 NOW = 1_789_000_000.0
+SCHEMES = {
+    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "body secret"),
+    *(f"v3+{older}" for older in ("v1", "v2", "unknown")),
+}
+"""All that an adapter may say of the signatures a request bears."""
 
 
 def request(
@@ -40,8 +46,14 @@ def refusal(adapter: Adapter, checked: Request, now: float = NOW) -> str | None:
 
 
 def only_refuses(adapter: Adapter, checked: Request, now: float = NOW) -> None:
-    """Assert that neither verify nor split raises anything but RefusedError, and that split gives what can be stored."""
+    """Assert that neither verify nor split raises anything but RefusedError, and that split gives what can be stored.
+
+    What only looks at the request raises nothing, and says nothing of the client's.
+    """
     refusal(adapter, checked, now)
+    assert adapter.scheme(checked) in SCHEMES
+    behind = adapter.clock_difference(checked, now)
+    assert behind is None or math.isfinite(behind)
     try:
         events = adapter.split(checked)
     except RefusedError:
