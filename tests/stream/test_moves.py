@@ -100,8 +100,10 @@ async def test_every_key_is_named_in_the_dictionary(stream: Stream, client: Clie
     await stream.settle(0, [Settlement(entry_id, "retry", "shop", b"{}", 60_000, "p:1")])
     await stream.replay(0, [(appendable(event()), b"d", 1)])
     await stream.turn(0, "sweep", "w1", ttl_ms=60_000)
+    await stream.unbox(0, [appendable(event("b"))])
+    await stream.begin_epoch(0)
     kinds = {key.decode().split("}:")[1].split(":")[0] async for key in client.scan_iter(match=f"{prefix}*")}
-    assert kinds == {"events", "retry", "due", "waiting", "seen", "replayed", "ledger", "turn"}
+    assert kinds == {"events", "retry", "due", "waiting", "seen", "replayed", "unboxed", "epoch", "ledger", "turn"}
 
 
 async def test_a_replay_is_remembered_longer_than_an_event_is(client: Client, prefix: str) -> None:
