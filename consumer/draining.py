@@ -49,7 +49,7 @@ class Left:
     def __str__(self) -> str:
         text = f"{self.waiting:,} wait, {self.retrying:,} wait for a retry"
         if self.boxed:
-            text = f"{self.boxed:,} lie in the inbox, {text}"
+            text = f"{self.boxed:,} in the inbox, {text}"
         if self.next_due_seconds is None:
             return text
         due = timedelta(seconds=round(self.next_due_seconds))
