@@ -61,7 +61,7 @@ class Left:
             return held
         text = f"{self.waiting:,} wait, {self.retrying:,} wait for a retry"
         if self.boxed:
-            text = f"{self.boxed:,} lie in the inbox, {text}"
+            text = f"{self.boxed:,} in the inbox, {text}"
         if self.next_due_seconds is not None:
             due = timedelta(seconds=round(self.next_due_seconds))
             text = f"{text} (the next is due {f'in {due}' if due else 'now'})"

@@ -63,8 +63,8 @@ async def remember(connection: Connection, states: Sequence[ShardState]) -> None
         metrics.REDIS_RESETS.inc()
         # Before the commit: if that fails another worker says it again, which is better than nobody.
         log.error(
-            "Redis lost its data: flushed, restored without it, or another one. What waited there is lost; "
-            "ask the providers to send again what they sent since shortly before last_seen_at",
+            "Redis lost its data: flushed, restored without it, or another one. What waited there is lost, as is what came "
+            "after last_seen_at and was not applied: ask the providers to send again what they sent since a little before",
             shards=list(latest.shards),
             last_seen_at=latest.last_at.isoformat(),
             accepted=latest.accepted,

@@ -47,13 +47,11 @@ class Reset:
     def sentence(self) -> str:
         """What a person should know."""
         when = f"on {_clock(self.at)}" if self.at else f"since {_clock(self.last_at)}, and no worker has noticed yet"
-        if self.waiting == 0:
-            lost = "nothing was waiting; what came after it may be lost"
-        elif self.waiting == 1:
-            lost = "1 delivery was waiting: it is lost, and so may be what came after it"
-        else:
-            lost = f"{self.waiting:,} deliveries were waiting: those are lost, and so may be what came after it"
-        return f"Redis was emptied {when}; the ledger counts since then. At the last look before, {_clock(self.last_at)}, {lost}."
+        waiting = f"{self.waiting:,} deliveries were" if self.waiting != 1 else "1 delivery was"
+        return (
+            f"Redis was emptied {when}; the ledger counts since then. At the last look before, {_clock(self.last_at)}, "
+            f"{waiting} waiting: those, and what came after, are lost unless they had been applied by then."
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""

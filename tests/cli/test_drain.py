@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.cli.terminal import Terminal
-from tests.fixtures import Rig, event, until
+from tests.fixtures import Rig, appendable, event, until
+from tidegate import inbox
 
 pytestmark = pytest.mark.process
 
@@ -163,6 +164,26 @@ async def test_it_waits_for_what_comes_in_meanwhile(rig: Rig, start: Start) -> N
     code, log = await ended(process)
     last = said(log, "draining")[-1]
     assert (code, last["done"], last["retrying"]) == (1, 2, 1)
+
+
+async def test_it_waits_for_what_lies_in_the_inbox(rig: Rig, start: Start) -> None:
+    """Accepted while Redis was away: whoever asks for a drain does not mean to leave it behind."""
+    async with rig.pool.connection() as connection:
+        items = [appendable(event(f"e-{n}", event_type="plain")) for n in range(300)]
+        await inbox.store(connection, items, rows_max=1000, bytes_max=1 << 30)
+    code, log = await ended(start())
+    assert code == 0
+    assert (await rig.audit()).balance.ignored == 300
+    assert said(log, "draining")[-1]["done"] == 300
+    assert await rig.rows("SELECT count(*) FROM inbox") == [(0,)]
+
+
+async def test_a_drain_that_leaves_the_inbox_behind_ends_with_1(rig: Rig, start: Start) -> None:
+    async with rig.pool.connection() as holds_the_turn:
+        await inbox.store(holds_the_turn, [appendable(event("a"))], rows_max=1000, bytes_max=1 << 30)
+        await inbox.take_turn(holds_the_turn)
+        code, log = await ended(start("--drain-limit", "1"))
+    assert (code, len(said(log, "not drained: 1 in the inbox, 0 wait"))) == (1, 1)
 
 
 async def test_on_a_terminal_it_shows_a_bar_and_what_it_waits_for(rig: Rig, start: Start) -> None:

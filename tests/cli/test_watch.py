@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cli.terminal import Terminal
-from tests.fixtures import Rig, event, until
+from tests.fixtures import Rig, appendable, event, until
+from tidegate import inbox
 from tidegate.serving import listen
 
 pytestmark = pytest.mark.process
@@ -194,3 +195,23 @@ def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, words: tuple
     command = [sys.executable, "-m", "tidegate", "audit", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, said in done.stderr) == (2, True)
+
+
+async def test_it_says_once_that_redis_was_emptied_and_shows_the_inbox(rig: Rig, start: Start, tmp_path: Path) -> None:
+    await rig.send(event("a"))
+    upkeep = rig.upkeep(rig.worker())
+    await upkeep.measure()
+    async with rig.pool.connection() as connection:
+        await inbox.store(connection, [appendable(event("b"))], rows_max=10, bytes_max=1 << 20)
+    process = start()
+    await until(lambda: contains(tmp_path / "out", "waiting=1 retrying=0 pending=0 inbox=1 unaccounted=0"))
+    client: Any = rig.stream.client
+    for keys in rig.stream.keys:
+        await client.delete(keys.events, keys.ledger, keys.epoch)
+    await until(lambda: contains(tmp_path / "err", "Redis was emptied since"))
+    await upkeep.measure()
+    count = len(lines(tmp_path / "out"))
+    await until(lambda: has_lines(tmp_path / "out", count + 3))
+    assert await end(process) == 0
+    (line,) = lines(tmp_path / "err")
+    assert "1 delivery was waiting" in line

@@ -19,8 +19,8 @@ from dlq.api import document, routes
 from dlq.desk import CHANGES_PER_SECOND, IDS_MAX, Desk
 from tests.conftest import SCHEMA
 from tests.dlq.conftest import BEARER, TOKEN, Bury, Mood, serving
-from tests.fixtures import Rig, event
-from tidegate import postgres
+from tests.fixtures import Rig, appendable, event
+from tidegate import inbox, postgres
 from tidegate.embedded import PostgresServer, RedisServer
 from tidegate.event import Delivery
 from tidegate.settings import PostgresSettings
@@ -282,6 +282,25 @@ class TestSight:
         assert overview["open_by_source"] == {"shop": 1, "crm": 1}
         assert overview["open_by_reason"] == {"rejected": 2}
         await rig.drain()
+
+    async def test_the_inbox_and_what_redis_lost_are_shown(self, api: aiohttp.ClientSession, rig: Rig) -> None:
+        upkeep = rig.upkeep(rig.worker())
+        await rig.send(event("lost"))
+        await upkeep.measure()
+        for keys in rig.stream.keys:
+            await rig.stream.client.delete(keys.events, keys.ledger, keys.epoch)
+        await upkeep.measure()
+        async with rig.pool.connection() as connection:
+            await inbox.store(connection, [appendable(event("a"))], rows_max=10, bytes_max=1 << 20)
+        ledger, overview = await get(api, "/api/ledger"), await get(api, "/api/overview")
+        assert (ledger["unaccounted"], ledger["inbox"]["counted_rows"], ledger["missing_inbox"]) == (0, 1, 0)
+        assert (overview["inbox"], overview["oldest_inbox_ms"] >= 0) == (1, True)
+        assert ledger["resets"] == overview["resets"]
+        assert [(reset["waiting"], reset["shards"]) for reset in overview["resets"]] == [(1, [0, 1])]
+        described = (await get(api, "/api/openapi.json"))["components"]["schemas"]
+        for name, shown in (("Ledger", ledger), ("Overview", overview), ("Reset", overview["resets"][0])):
+            assert set(described[name]["required"]) == set(shown), f"{name} is not what openapi.json says"
+        assert set(described["Ledger"]["properties"]["inbox"]["required"]) == set(ledger["inbox"])
 
     async def test_the_consumers_of_each_shard(self, api: aiohttp.ClientSession, rig: Rig) -> None:
         assert await get(api, "/api/consumers") == {"items": []}

@@ -19,8 +19,8 @@ from dlq import readable
 from dlq.access import SESSION, SESSION_SECONDS, Access
 from dlq.query import moment
 from tests.dlq.conftest import TOKEN, Bury, Mood, serving
-from tests.fixtures import Rig, event
-from tidegate import Reject
+from tests.fixtures import Rig, appendable, event
+from tidegate import Reject, inbox
 from tidegate.embedded import RedisServer
 from tidegate.event import Delivery
 from tidegate.stream import Stream, connect
@@ -308,6 +308,27 @@ class TestOverview:
             "INSERT INTO dead_letters (source, provider_event_id, event_type, payload, reason, delivery_id, received_at) "
             f"VALUES ('{rows[0][0]}', 'a', 'order.paid', '', 'rejected', '{rows[0][1]}', now())"
         )
+
+    async def test_the_inbox_and_what_redis_lost_are_said(self, browser: aiohttp.ClientSession, rig: Rig) -> None:
+        assert "In the inbox" not in await page(browser, "/"), "where there never was one it would only puzzle"
+        upkeep = rig.upkeep(rig.worker())
+        await rig.send(event("lost"))
+        await upkeep.measure()
+        for keys in rig.stream.keys:
+            await rig.stream.client.delete(keys.events, keys.ledger, keys.epoch)
+        await upkeep.measure()
+        async with rig.pool.connection() as connection:
+            await inbox.store(connection, [appendable(event("a"))], rows_max=10, bytes_max=1 << 20)
+        text = " ".join(re.sub(r"<[^>]+>", " ", await page(browser, "/")).split())
+        assert "0 unaccounted" in text
+        assert "Redis was emptied on 20" in text
+        assert "In the inbox 1 waiting for Redis, oldest" in text
+        await upkeep.unboxer.unbox()
+        text = " ".join(re.sub(r"<[^>]+>", " ", await page(browser, "/")).split())
+        assert "In the inbox 0 1 moved" in text
+        await rig.rows_none("UPDATE inbox_meter SET moved_total = 0")
+        assert "The inbox has 1 fewer rows than were stored and not moved." in await page(browser, "/")
+        await rig.rows_none("UPDATE inbox_meter SET moved_total = 1")
 
     async def test_nobody_at_work_is_said_when_something_waits(self, browser: aiohttp.ClientSession, rig: Rig) -> None:
         assert "No worker is there." in await page(browser, "/")

@@ -50,6 +50,7 @@ class Model:
     ledger: Counter[tuple[int, str]] = field(default_factory=Counter)
     seen: set[tuple[int, str]] = field(default_factory=set)
     replayed: set[tuple[int, str, int]] = field(default_factory=set)
+    unboxed: set[tuple[int, str, str]] = field(default_factory=set)
     stale: Counter[tuple[int, str]] = field(default_factory=Counter)
     """By shard and parent: ids in a waiting set whose entry was deleted."""
     groups: set[int] = field(default_factory=set)
@@ -97,6 +98,15 @@ class Model:
             self.add(label, shard)
             self.ledger[shard, "replayed"] += 1
         return [new]
+
+    def unbox(self, shard: int, items: Iterable[tuple[str, str, str]]) -> list[bool]:
+        """An item is (name of the event, its row in the inbox, label of the copy it would make)."""
+        flags = []
+        for name, row, label in items:
+            again = (shard, name, row) in self.unboxed
+            self.unboxed.add((shard, name, row))
+            flags += [False] if again else self.append(shard, [(name, label)])
+        return flags
 
     def unread(self, shard: int, count: int) -> int:
         """Return how many a read must bring: what nobody holds, settled things being deleted."""

@@ -7,6 +7,7 @@ lists, the due times and the ledger are compared with it, and the law is checked
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,7 @@ from tidegate.wire import Entry
 SHARDS = st.sampled_from([0, 1])
 CONSUMERS = st.sampled_from(["w1", "w2", "w3"])
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+ROWS = st.sampled_from(["row 1", "row 2", "row 3"])
 PARENTS = st.sampled_from(snapshot.PARENTS)
 RECENT = st.integers(0, 12)
 ZOMBIE = st.sampled_from([False, False, True])
@@ -74,6 +76,16 @@ class Moves(Machine):
             lambda: self.model.replay(shard, name, number, label),
             shard,
         )
+
+    @rule(shard=SHARDS, rows=st.lists(st.tuples(NAMES, ROWS), min_size=1, max_size=4), forgets=BOOLEANS, times=TIMES)
+    def unbox(self, shard: int, rows: list[tuple[str, str]], forgets: bool, times: int) -> None:
+        """By any mover, however late: the same rows again and again, though the gate's memory of them has expired."""
+        if forgets:
+            self.run(self.plain(self.client.delete(*self.stream._seen(self.stream.keys[shard]))))
+            self.model.seen -= {(at, name) for at, name in self.model.seen if at == shard}
+        items = [(name, row, self.label("copy")) for name, row in rows]
+        sent = [replace(appendable(name, label), meta=row.encode()) for name, row, label in items]
+        self.same(times, lambda: self.stream.unbox(shard, sent), lambda: self.model.unbox(shard, items), shard)
 
     # Workers.
 

@@ -10,7 +10,21 @@ import pytest
 from tests.fixtures import appendable, event
 from tests.stream.steps import read, unaccounted
 from tidegate.embedded import RedisServer
-from tidegate.stream import GROUP, BacklogFullError, Client, Pauses, Settled, Settlement, Stream, connect, keys
+from tidegate.stream import (
+    GROUP,
+    BacklogFullError,
+    Client,
+    Pauses,
+    Rejected,
+    RejectedLog,
+    Settled,
+    Settlement,
+    Stream,
+    connect,
+    keys,
+)
+
+REFUSED = Rejected("a", 1, "shop", "hubspot", 401, "stale", "", "v3", None, 2, "", "", "", "", 0)
 
 
 async def test_append_sent_twice_is_one_entry(stream: Stream) -> None:
@@ -102,10 +116,16 @@ async def test_every_key_is_named_in_the_dictionary(stream: Stream, client: Clie
     (entry_id,) = await read(stream, client)
     await stream.settle(0, [Settlement(entry_id, "retry", "shop", b"{}", 60_000, held=True)])
     await stream.turn(0, "sweep", "w1", ttl_ms=60_000)
+    await stream.unbox(0, [appendable(event("b"))])
+    await stream.begin_epoch(0)
     await Pauses(client, prefix).set("shop", "hold")
+    await RejectedLog(client, prefix=prefix).add([REFUSED], 10)
     names = [key.decode() async for key in client.scan_iter(match=f"{prefix}*")]
     kinds = {name.split("}:")[-1].removeprefix(f"{prefix}:").split(":")[0] for name in names}
-    assert kinds == {"events", "retry", "due", "waiting", "held", "seen", "replayed", "ledger", "turn", "paused"}
+    assert kinds == {
+        "events", "retry", "due", "waiting", "held", "seen", "replayed", "unboxed", "epoch", "ledger", "turn", "paused",
+        "rejected",
+    }
     assert all(f":{kind}" in keys.__doc__ for kind in kinds)
 
 
