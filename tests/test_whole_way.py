@@ -14,8 +14,8 @@ import pytest
 
 from tests.fixtures import Rig, until
 from tidegate.cli import traffic
+from tidegate.cli.demo_sources import DemoSources
 from tidegate.cli.sender import Sender
-from tidegate.cli.sources import DemoSources
 from tidegate.cli.stack import Stack
 from tidegate.cli.traffic import Post
 

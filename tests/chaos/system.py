@@ -18,7 +18,7 @@ import psycopg
 from tests.chaos import handlers
 from tests.chaos.processes import Processes, free_port
 from tests.chaos.proxy import Proxy
-from tidegate.cli.sources import DemoSources
+from tidegate.cli.demo_sources import DemoSources
 from tidegate.embedded import PostgresServer, RedisServer
 from tidegate.embedded.process import Command
 from tidegate.settings import Settings, load

@@ -275,6 +275,37 @@ async def test_parked_behind_the_back_of_a_resume_they_are_due_with_the_next_loo
     assert await turn(rig, worker) == {"ignored": 2}
 
 
+async def test_parked_while_the_worker_resumes_they_are_due_with_the_next_look(rig: Rig, pauses: Pauses) -> None:
+    """A lane had decided before the look, and is done in the middle of it."""
+    worker = rig.worker()
+    await worker.intake.make_groups()
+    await pauses.set("shop", "hold")
+    await worker.pausing.look()
+    resume, settle = rig.stream.resume, rig.stream.settle
+    looking: list[asyncio.Task[int]] = []
+    looked, parked = asyncio.Event(), asyncio.Event()
+
+    async def slow_resume(source: str) -> int:
+        released = await resume(source)
+        looked.set()
+        await parked.wait()
+        return released
+
+    async def slow_settle(*args: Any) -> Any:
+        await pauses.clear("shop")
+        looking.append(asyncio.create_task(worker.pausing.look()))
+        await looked.wait()
+        return await settle(*args)
+
+    rig.stream.resume, rig.stream.settle = slow_resume, slow_settle  # type: ignore[method-assign,assignment]
+    await rig.send(event("a"))
+    while not looking:
+        await worker.run_once()
+    parked.set()
+    assert await looking[0] == 0
+    assert await worker.pausing.look() == 1
+
+
 async def test_a_resume_that_died_in_the_middle_is_finished_by_the_workers(rig: Rig, pauses: Pauses) -> None:
     first, second = rig.worker("w1"), rig.worker("w2")
     await pauses.set("shop", "hold")
@@ -428,7 +459,7 @@ async def test_a_worker_whose_every_lane_parked_what_it_had_tries_postgres_again
 
     rig.handlers.on("shop")(handler)
     rig.handlers.on("crm")(effects)
-    worker = rig.worker(concurrency=2)
+    worker = rig.worker(concurrency=1)
     await worker.intake.make_groups()
     await rig.send(event("a"))
     running = asyncio.create_task(worker.run())

@@ -23,8 +23,8 @@ from dlq.audit import take
 from dlq.letters import Filter
 from tidegate.cli import audit, traffic
 from tidegate.cli.context import Context, opened_postgres, opened_stream
+from tidegate.cli.demo_sources import DemoSources
 from tidegate.cli.sender import Sender
-from tidegate.cli.sources import DemoSources
 from tidegate.cli.stack import Process, Stack
 from tidegate.cli.traffic import Post, Traffic
 from tidegate.errors import TidegateError

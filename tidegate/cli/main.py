@@ -20,6 +20,7 @@ _COMMANDS = {
     "console": ("tidegate.cli.console", "Run the admin API and web console."),
     "audit": ("tidegate.cli.audit", "Show both sides of the ledger."),
     "doctor": ("tidegate.cli.doctor", "Show what the servers are set to, and which promise holds."),
+    "sources": ("tidegate.cli.sources", "Show sources, pause and resume them, try one out."),
     "send": ("tidegate.cli.send", "Sign a payload as its provider would, and post it."),
     "rejects": ("tidegate.cli.rejects", "Show the requests that the gate refused, and what to do about each."),
     "verify": ("tidegate.cli.verify", "Check captured requests, and say why one fails."),

@@ -1,38 +1,255 @@
-"""The sources of `tidegate up` and the demo: a CRM, Lemlist and HubSpot, with secrets made on the spot."""
+"""`tidegate sources`: what comes in, and stopping it for a while."""
 
 from __future__ import annotations
 
-import base64
-import os
-import secrets
-from dataclasses import dataclass, field
+import json
+import sys
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dlq import readable
+from ingest import service
+from tidegate import ledger
+from tidegate.cli import source_states, trying
+from tidegate.cli.context import Context, opened_stream
+from tidegate.cli.source_states import SourceState, since, unknown
+from tidegate.settings import Settings
+from tidegate.stream import Mode, Pause, Pauses
+
+_STYLES = {"taking": "green", "refusing": "red", "holding": "yellow", "unconfigured": "dim"}
+_WIDE = 110
+"""Columns from which on a table has room for paths."""
+HEARD = "within two seconds"
+"""Gates and workers look once a second."""
 
 
-def _webhook_secret() -> str:
-    return "whsec_" + base64.b64encode(os.urandom(24)).decode()
+@click.group("sources")
+def command() -> None:
+    """Show the sources, pause and resume them, and try one out."""
 
 
-@dataclass(frozen=True, slots=True)
-class DemoSources:
-    """Secrets for the three sources; ``toml`` makes their settings."""
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.pass_obj
+def list_(context: Context, as_json: bool) -> None:
+    """List the sources: whether each is taken in, what came, and where it is."""
+    found = list(context.run(_load(context.settings())).values())
+    if as_json:
+        for state in found:
+            click.echo(json.dumps(state.as_dict()))
+        return
+    if not found:
+        click.echo("no sources: add [sources.NAME] with provider and secrets to tidegate.toml")
+        return
+    # Nobody's terminal ends at 80 columns when the reader is grep.
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+    console.print(_table(found, wide=console.width >= _WIDE))
+    paused = [(state.name, state.pause) for state in found if state.pause is not None]
+    if paused:
+        console.print()
+    for name, pause in paused:
+        console.print(_plain(f"{name} {_told(pause)}"))
 
-    crm: str = field(default_factory=_webhook_secret)
-    lemlist: str = field(default_factory=lambda: f"whk_{secrets.token_hex(12)}")
-    hubspot: str = field(default_factory=lambda: secrets.token_hex(18))
 
-    def toml(self, gate_url: str) -> str:
-        """Return the [sources] part of tidegate.toml for a gate at ``gate_url``."""
-        return f"""\
-[sources.crm]
-provider = "standard-webhooks"
-secrets = ["{self.crm}"]
+def _table(found: list[SourceState], *, wide: bool) -> Table:
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for name in ("source", "provider", *(("path",) if wide else ())):
+        table.add_column(name, overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("accepted", "applied", "dead", "waiting"):
+        table.add_column(name, justify="right", no_wrap=True)
+    now = datetime.now(UTC)
+    for state in found:
+        provider = state.settings.provider if state.settings is not None else "–"
+        numbers = [*(state.counts.get(name, 0) for name in ("accepted", "applied", "dead")), state.waiting]
+        table.add_row(
+            _plain(state.name),
+            _plain(provider),
+            *((_plain(state.path),) if wide else ()),
+            _state(state, now),
+            *(f"{number:,}" for number in numbers),
+            style="dim" if state.settings is None and state.pause is None else None,
+        )
+    return table
 
-[sources.lemlist]
-provider = "lemlist"
-secrets = ["{self.lemlist}"]
 
-[sources.hubspot]
-provider = "hubspot"
-secrets = ["{self.hubspot}"]
-public_url = "{gate_url}/webhooks/hubspot"
-"""
+def _state(state: SourceState, now: datetime) -> Text:
+    paused = f" {_for(state.pause, now)}" if state.pause is not None else ""
+    return Text(state.state + paused, style=_STYLES[state.state])
+
+
+def _for(pause: Pause, now: datetime) -> str:
+    return readable.duration(max(0.0, (now - since(pause)).total_seconds() * 1000))
+
+
+def _told(pause: Pause) -> str:
+    """Return how a source is paused, as the rest of a sentence."""
+    what = "refusing" if pause.mode == "refuse" else "holding"
+    return f"has been {what} since {since(pause):%Y-%m-%d %H:%M:%S} UTC{f': {pause.why}' if pause.why else ''}"
+
+
+def _plain(text: str) -> Text:
+    """Return text from outside for a terminal: neither markup nor control characters of its own take effect."""
+    return Text(readable.visible(text))
+
+
+async def _load(settings: Settings) -> dict[str, SourceState]:
+    async with opened_stream(settings) as stream:
+        return await source_states.load(stream, settings)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def show(context: Context, name: str, as_json: bool) -> None:
+    """Show all there is to know of one source, save for its secrets."""
+    settings = context.settings()
+    found = context.run(_load(settings))
+    if name not in found:
+        raise unknown(name, settings.sources)
+    state = found[name]
+    if as_json:
+        click.echo(json.dumps(state.as_dict(), indent=2))
+        return
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for what, told in _facts(state):
+        facts.add_row(what, told)
+    console = Console(highlight=False)
+    console.print(_plain(name), style="bold")
+    console.print(facts)
+
+
+def _facts(state: SourceState) -> list[tuple[str, Text]]:
+    settings, counts = state.settings, state.counts
+    facts = [("state", _state(state, datetime.now(UTC)))]
+    if state.pause is not None:
+        facts.append(("paused", _plain(f"since {since(state.pause):%Y-%m-%d %H:%M:%S} UTC")))
+        facts.append(("why", _plain(state.pause.why or "–")))
+    if settings is not None:
+        several = len(settings.secrets) > 1
+        url = settings.public_url or "– (a provider that signs it: rebuilt from the Host header)"
+        rate = settings.rate_per_second
+        facts += [
+            ("provider", _plain(settings.provider)),
+            ("path", _plain(state.path)),
+            ("public url", _plain(url)),
+            ("secrets", Text(f"{len(settings.secrets)}{', any of which verifies' if several else ''}")),
+            ("tolerance", Text(f"{settings.tolerance_seconds:,} s between the provider's clock and ours")),
+            ("rate", Text(f"{rate:g} a second, {settings.burst:,} at once" if rate else "no limit")),
+        ]
+    came = [f"{counts.get(name, 0):,} {name}" for name in ledger.IN if name == "accepted" or counts.get(name)]
+    left = [f"{counts.get(name, 0):,} {name}" for name in ledger.OUT]
+    held = f", {state.held:,} of them until it is resumed" if state.held else ""
+    facts += [
+        ("came in", Text(" + ".join(came))),
+        ("went out", Text(", ".join(left))),
+        ("waiting", Text(f"{state.waiting:,}{held}")),
+    ]
+    return facts
+
+
+@command.command()
+@click.argument("name")
+@click.option("--hold", is_flag=True, help="Go on taking its events in; they wait, unapplied, until it is resumed.")
+@click.option("--why", default="", metavar="TEXT", help="For whoever wonders later.")
+@click.pass_obj
+def pause(context: Context, name: str, hold: bool, why: str) -> None:
+    """Stop taking events of NAME in: its provider is answered 503, and comes back by itself.
+
+    What was accepted before is still applied. With --hold it is the other way round: the gate takes events as ever, and they
+    wait in Redis, where they count for stream.backlog_max. Nothing is lost either way.
+    """
+    settings = context.settings()
+    for line in context.run(_pause(settings, name, "hold" if hold else "refuse", why)):
+        click.echo(line)
+
+
+async def _pause(settings: Settings, name: str, mode: Mode, why: str) -> list[str]:
+    async with opened_stream(settings) as stream:
+        pauses = Pauses(stream.client, settings.stream.prefix)
+        known = await pauses.load()
+        if name not in settings.sources and name not in known:
+            raise unknown(name, settings.sources)
+        old = known.get(name)
+        if old is not None and old.mode == mode and why in ("", old.why):
+            return [f"nothing to do: {readable.visible(f'{name} {_told(old)}')}"]
+        same = old is not None and old.mode == mode
+        await pauses.set(name, mode, why, since_ms=old.since_ms if old is not None and same else None)
+        if same:
+            return [f"{name} stays as it is, with the new reason"]
+        lines = [] if old is None else [f"until now: {readable.visible(f'{name} {_told(old)}')}"]
+        if mode == "refuse":
+            lines += [f"{name} is refused {HEARD}: its provider is answered 503, and told when to come back"]
+            released = await stream.resume(name)
+            goes_on = f"; {released:,} that waited are due now" if released else ""
+            lines += [f"what was accepted before is still applied{goes_on}"]
+        else:
+            lines += [
+                f"{name} is on hold {HEARD}: its events are taken in and wait, unapplied",
+                f"they count for stream.backlog_max ({settings.stream.backlog_max:,} a shard), which all sources share",
+            ]
+        return [*lines, f"until: tidegate sources resume {name}"]
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def resume(context: Context, name: str) -> None:
+    """Let a paused source go on. What waited is due at once."""
+    settings = context.settings()
+    console = Console(stderr=True)
+    with console.status(f"resuming {readable.visible(name)} ..."):
+        told = context.run(_resume(settings, name))
+    click.echo(told)
+
+
+async def _resume(settings: Settings, name: str) -> str:
+    async with opened_stream(settings) as stream:
+        pauses = Pauses(stream.client, settings.stream.prefix)
+        if name not in settings.sources and name not in await pauses.load():
+            raise unknown(name, settings.sources)
+        old = await pauses.clear(name)
+        # Also when it was not paused: whoever resumed it before may have died in the middle.
+        released = await stream.resume(name)
+        due = f"{released:,} that waited are due now" if released else ""
+        if old is None:
+            return f"nothing to do: {name} is not paused{f'; {due}' if due else ''}"
+        waited = _for(old, datetime.now(UTC))
+        if old.mode == "refuse":
+            return f"{name} goes on {HEARD}, after {waited}: its provider's events are taken in again"
+        return f"{name} goes on {HEARD}, after {waited} on hold: {due or 'nothing waited'}"
+
+
+@command.command()
+@click.argument("name")
+@click.option("--url", help="Where to. [default: the gate on this machine]")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the outcome.",
+)
+@click.pass_obj
+def test(context: Context, name: str, url: str | None, timeout_seconds: float) -> None:
+    """Post one signed event of NAME, and follow it to its end.
+
+    It is of the type tidegate.test, so that no handler counts it unless it takes all types. Exit 0 when it was applied,
+    ignored or known already; 1 when not; 3 when the gate does not answer.
+    """
+    settings = context.settings()
+    configured = service.sources(settings)
+    if name not in configured:
+        raise unknown(name, configured)
+    console = Console(highlight=False)
+    good = context.run(trying.Trial(settings, configured[name], console).run(url, timeout_seconds))
+    sys.exit(0 if good else 1)

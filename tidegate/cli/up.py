@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from tidegate.cli.context import Context
-from tidegate.cli.sources import DemoSources
+from tidegate.cli.demo_sources import DemoSources
 from tidegate.cli.stack import Stack
 from tidegate.settings import Settings
 from tidegate.telemetry.redaction import without_password
