@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,13 @@ from ingest.adapters.base import Adapter
 from tidegate.cli.stack import Process
 from tidegate.serving import listen
 
+Pairs = list[tuple[bytes, bytes]]
+"""Headers as they are sent."""
 ANSWER_SECONDS = 20.0
 """Nothing takes so long but a gate that hangs."""
-BODY_BYTES_MAX = 65_536
+MOMENT_SECONDS = 0.03
+"""So long a gate that could answer takes at most, as a rule; where it takes longer a test sees one answer less."""
+BODY_BYTES_MAX = 262_144
 
 PROVIDERS = {"crm": "standard-webhooks", "lemlist": "lemlist", "hubspot": "hubspot", "mail": "svix"}
 SECRETS = {
@@ -59,31 +63,42 @@ class Gate:
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def send(self, *pieces: bytes, reset: bool = False) -> list[Answer]:
-        """Send ``pieces`` one after the other on a connection of their own, and return every answer until it is closed.
+    def ask(self, *pieces: bytes, head: bool = False) -> Answer:
+        """Send one whole request in ``pieces``, on a connection of its own; return its answer.
 
-        Our side is closed for sending after the last piece, so that a gate that still waits for more learns that no
-        more will come. With ``reset`` we are gone before there can be an answer.
+        ``head``: it is a HEAD, whose answer names the length of a body that it does not have.
         """
-        with socket.create_connection((self.host, self.port), timeout=ANSWER_SECONDS) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(ConnectionError):  # refused while we were still sending: there may be an answer
-                for piece in pieces:
-                    connection.sendall(piece)
-                if reset:
-                    return []
+        with self._connection() as connection:
+            _send(connection, pieces)
+            received = _receive(connection, until=lambda so_far: bool(_answers(so_far, head=head)))
+        answers = _answers(received, head=head)
+        assert len(answers) == 1, f"{len(answers)} answers to one request: {received[:500]!r}"
+        return answers[0]
+
+    def provoke(self, *pieces: bytes) -> list[Answer]:
+        """Send what may be less or more than a request; return the answers, none if the gate just closes or waits.
+
+        The gate has a moment to answer what it can, then hears that no more will come.
+        """
+        with self._connection() as connection:
+            _send(connection, pieces)
+            connection.settimeout(MOMENT_SECONDS)
+            received = _receive(connection)
+            connection.settimeout(ANSWER_SECONDS)
+            with contextlib.suppress(OSError):  # it has closed already
                 connection.shutdown(socket.SHUT_WR)
-            return list(_answers(_all(connection)))
+            received += _receive(connection)
+        return _answers(received)
 
-    def good(self, source: str, body: bytes, message_id: str) -> Answer:
-        """Send ``body`` as the provider of ``source`` would; return the answer."""
-        (answer,) = self.send(render(source, *self.sign(source, body, message_id)))
-        return answer
+    def _connection(self) -> socket.socket:
+        connection = socket.create_connection((self.host, self.port), timeout=ANSWER_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
-    def sign(self, source: str, body: bytes, message_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """Return headers and body of an authentic request, Host among the headers."""
+    def sign(self, source: str, body: bytes, message_id: str, suffix: str = "") -> tuple[Pairs, bytes]:
+        """Return headers and body of an authentic request, Host among the headers. ``suffix`` is added to its path."""
         headers, signed = self.adapters[source].sign(
-            body, url=f"{self.url}/webhooks/{source}", now_seconds=time.time(), message_id=message_id
+            body, url=f"{self.url}/webhooks/{source}{suffix}", now_seconds=time.time(), message_id=message_id
         )
         host = (b"Host", f"{self.host}:{self.port}".encode())
         return [host, *((name.encode(), value.encode("latin-1")) for name, value in headers)], signed
@@ -97,24 +112,15 @@ class Gate:
         return lines.decode("utf-8", "replace").splitlines()
 
 
-def render(
-    source: str,
-    headers: list[tuple[bytes, bytes]],
-    body: bytes,
-    *,
-    method: bytes = b"POST",
-    target: bytes | None = None,
-    chunked: bool = False,
-) -> bytes:
-    """Return the bytes of a request; its length is announced truly, unless ``headers`` say another."""
-    target = f"/webhooks/{source}".encode() if target is None else target
+def render(target: bytes, headers: Pairs, body: bytes, *, method: bytes = b"POST", chunked: bool = False) -> bytes:
+    """Return the bytes of a request; its length is announced truly, whatever ``headers`` say."""
     if chunked:
-        framing, sent = (b"Transfer-Encoding", b"chunked"), b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-        sent = sent if body else b"0\r\n\r\n"
+        framing = (b"Transfer-Encoding", b"chunked")
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
     else:
-        framing, sent = (b"Content-Length", str(len(body)).encode()), body
+        framing = (b"Content-Length", str(len(body)).encode())
     lines = [b"%s %s HTTP/1.1" % (method, target), *(b"%s: %s" % pair for pair in [*headers, framing])]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + sent
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 @contextmanager
@@ -141,22 +147,34 @@ def running(folder: Path, redis_url: str, postgres_url: str, prefix: str, *, tom
         process.stop()
 
 
-def _all(connection: socket.socket) -> bytes:
+def _send(connection: socket.socket, pieces: Sequence[bytes]) -> None:
+    with contextlib.suppress(ConnectionError):  # refused while we are still sending: there may be an answer
+        for piece in pieces:
+            connection.sendall(piece)
+
+
+def _receive(connection: socket.socket, until: Callable[[bytes], bool] = lambda _: False) -> bytes:
+    """Return what comes ``until`` that is enough, the gate closes, or it has said nothing for a whole time-out."""
     received = b""
-    with contextlib.suppress(ConnectionError):  # closed on us with bytes of ours unread: that is a reset
-        while piece := connection.recv(65_536):
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        while not until(received) and (piece := connection.recv(65_536)):
             received += piece
     return received
 
 
-def _answers(received: bytes) -> Iterator[Answer]:
-    while received:
-        head, _, rest = received.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
+def _answers(received: bytes, *, head: bool = False) -> list[Answer]:
+    """Return the whole answers in ``received``, interim ones (100 Continue) left out."""
+    found: list[Answer] = []
+    while True:
+        top, end, rest = received.partition(b"\r\n\r\n")
+        if not end:
+            return found
+        first, *lines = top.decode("latin-1").split("\r\n")
         status = int(first.split(" ")[1])
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        # An answer that we send in part only has no length: it would be the last one.
-        length = int(headers.get("content-length", len(rest)))
+        length = 0 if head or status < 200 else int(headers.get("content-length", len(rest)))
+        if len(rest) < length:
+            return found
         body, received = rest[:length], rest[length:]
-        if status >= 200:  # else 100 Continue
-            yield Answer(status, headers, body, f"{head.decode('latin-1')}\n{body.decode('utf-8', 'replace')}")
+        if status >= 200:
+            found.append(Answer(status, headers, body, f"{top.decode('latin-1')}\n{body.decode('utf-8', 'replace')}"))
