@@ -67,7 +67,7 @@ def postgres_template(servers: Servers) -> Iterator[str]:
     with psycopg.connect(servers.postgres_url, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}"'.encode())
         if SCHEMA.exists():
-            with psycopg.connect(_with_database(servers.postgres_url, name)) as connection:
+            with psycopg.connect(with_database(servers.postgres_url, name)) as connection:
                 connection.execute(SCHEMA.read_bytes())
         yield name
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
@@ -79,7 +79,7 @@ def postgres_url(servers: Servers, postgres_template: str) -> Iterator[str]:
     name = f"tidegate_test_{secrets.token_hex(5)}"
     with psycopg.connect(servers.postgres_url, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'.encode())
-        yield _with_database(servers.postgres_url, name)
+        yield with_database(servers.postgres_url, name)
         # Whatever a failed test left connected must not fail the next one.
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
@@ -122,7 +122,8 @@ def own_postgres(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Callab
         yield start
 
 
-def _with_database(url: str, name: str) -> str:
+def with_database(url: str, name: str) -> str:
+    """Return the URL of the database ``name`` on the server of ``url``."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 

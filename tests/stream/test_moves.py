@@ -123,7 +123,18 @@ async def test_every_key_is_named_in_the_dictionary(stream: Stream, client: Clie
     names = [key.decode() async for key in client.scan_iter(match=f"{prefix}*")]
     kinds = {name.split("}:")[-1].removeprefix(f"{prefix}:").split(":")[0] for name in names}
     assert kinds == {
-        "events", "retry", "due", "waiting", "held", "seen", "replayed", "unboxed", "epoch", "ledger", "turn", "paused",
+        "events",
+        "retry",
+        "due",
+        "waiting",
+        "held",
+        "seen",
+        "replayed",
+        "unboxed",
+        "epoch",
+        "ledger",
+        "turn",
+        "paused",
         "rejected",
     }
     assert all(f":{kind}" in keys.__doc__ for kind in kinds)
