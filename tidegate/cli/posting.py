@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from ingest.adapters.base import Request
-from ingest.gate import Source
+from ingest.source import Source
 from tidegate.errors import UnreachableError, UsageError
 from tidegate.settings import Settings
 

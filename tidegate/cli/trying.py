@@ -15,7 +15,7 @@ from rich.text import Text
 from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_delay, wait_exponential
 
 from dlq import audit, events, readable
-from ingest.gate import Source
+from ingest.source import Source
 from tidegate import ledger
 from tidegate.cli import posting
 from tidegate.cli.context import opened_postgres
