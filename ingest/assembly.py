@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from ingest import adapters
+from ingest import adapters, description
 from ingest.admission import Admission, Bounds
 from ingest.appender import Appender
 from ingest.fuse import Fuse
@@ -142,7 +142,7 @@ def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, s
             ingest.require_https,
             ingest.hsts_seconds,
         ),
-        health.application(ready=readiness),
+        health.application(ready=readiness, more=[description.route]),
     )
     if ingest.trusted_proxies:
         gate = ProxyHeadersMiddleware(gate, trusted_hosts=ingest.trusted_proxies)  # type: ignore[arg-type, assignment]

@@ -146,10 +146,12 @@ class Attempt:
         (404, "unknown-source", Attempt("GET", "nobody")),
         (405, "method-not-allowed", Attempt("GET", "crm")),
         (405, "", Attempt("HEAD", "crm")),
-        (405, "method-not-allowed", Attempt("OPTIONS", "crm")),
+        (204, "", Attempt("OPTIONS", "crm")),
+        (400, "malformed", Attempt("POST", "crm", b"[" * 200 + b"]" * 200)),
         (413, "too-large", Attempt("POST", "crm", b" " * BODY_BYTES_MAX + BODY)),
         (413, "too-many-events", Attempt("POST", "hubspot", b"[%s]" % b",".join([b"1"] * 1001))),
         (415, "unsupported-media-type", Attempt("POST", "crm", BODY, {"content-type": "text/plain"})),
+        (415, "unsupported-coding", Attempt("POST", "crm", BODY, {"content-encoding": "br"})),
     ],
 )
 def test_each_answer_that_can_be_provoked_is_described(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -22,8 +22,8 @@ async def fine() -> dict[str, str]:
     return {}
 
 
-def application(*, live: Check = fine, ready: Check = fine) -> Starlette:
-    """Return the health endpoints: 200 ``ok``, or 503 with what is wrong."""
+def application(*, live: Check = fine, ready: Check = fine, more: Sequence[Route] = ()) -> Starlette:
+    """Return the health endpoints: 200 ``ok``, or 503 with what is wrong. ``more`` is served beside them."""
 
     def probe(check: Check) -> Callable[[Request], Awaitable[Response]]:
         async def answer(_request: Request) -> Response:
@@ -51,6 +51,7 @@ def application(*, live: Check = fine, ready: Check = fine) -> Starlette:
             Route("/livez", probe(live)),
             Route("/readyz", probe(ready)),
             Route("/metrics", metrics),
+            *more,
         ],
         exception_handlers={HTTPException: problem},
     )
