@@ -106,19 +106,19 @@ class Admission:
             return "oldest"
         return ""
 
-    def retry_after_seconds(self) -> int:
+    def retry_after_seconds(self, now_seconds: float) -> int:
         """Return when a provider that is turned away should come back: another number for each, so that not all do at once."""
         least, most = self._bounds.retry_after_seconds, self._bounds.retry_after_seconds_max
-        low = min(max(self._drained_in_seconds(), least), most)
+        low = min(max(self._drained_in_seconds(now_seconds), least), most)
         high = min(low * SPREAD, most)
         if high <= low:  # at the most: spread below it
             low = max(least, most / SPREAD)
         return math.ceil(low + (high - low) * self._chance())
 
-    def _drained_in_seconds(self) -> float:
+    def _drained_in_seconds(self, now_seconds: float) -> float:
         """Return in how long there is room again at the rate at which workers have been settling."""
         look, bounds = self._last, self._bounds
-        if not self.why or look is None:
+        if look is None or not self.is_closed(now_seconds):
             return 0.0
         if self.why == "oldest":  # what is as old as allowed now is gone when all before it is
             too_many = float(look.backlog) * (1 - RESUME_SHARE)

@@ -103,7 +103,7 @@ class Gate:
             raise
         except Exception:
             log.exception("a webhook failed for a reason of ours", request_id=request.head.request_id)
-            problem = problems.nowhere_durable(self._admission.retry_after_seconds())
+            problem = problems.nowhere_durable(self._retry_after_seconds())
         source = self._sources.get(request.head.source)
         if problem.status == 503 and source is not None:
             problem = replace(problem, status=source.adapter.busy_status)
@@ -143,13 +143,16 @@ class Gate:
         """Raise ProblemError for what is turned away unread: it costs us next to nothing then."""
         pause = self._pauses.get(source.name)
         if pause is not None and pause.mode == "refuse":
-            raise ProblemError(problems.paused(self._admission.retry_after_seconds()))
+            raise ProblemError(problems.paused(self._retry_after_seconds()))
         if source.rate is not None and not await source.rate.admits():
             raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", "by its source")
         if self._admission.is_closed(time.monotonic()):
-            raise ProblemError(problems.overloaded(self._admission.retry_after_seconds()))
+            raise ProblemError(problems.overloaded(self._retry_after_seconds()))
         if self._under_way > self._limits.requests_max and not self._receiving.make_room():
-            raise ProblemError(problems.overloaded(self._admission.retry_after_seconds()))
+            raise ProblemError(problems.overloaded(self._retry_after_seconds()))
+
+    def _retry_after_seconds(self) -> int:
+        return self._admission.retry_after_seconds(time.monotonic())
 
     def _events(self, request: _Request, source: Source, body: bytes) -> list[Parsed]:
         """Return what the request brings; raise RefusedError or ProblemError when it is not authentic, or no events."""
@@ -201,9 +204,9 @@ class Gate:
         try:
             kept = await self._tiers.keep(arrival.deliveries(), anew=arrival.deliveries)
         except OverloadedError:
-            raise ProblemError(problems.overloaded(self._admission.retry_after_seconds())) from None
+            raise ProblemError(problems.overloaded(self._retry_after_seconds())) from None
         except NotDurableError:  # the fuses have said why, once
-            raise ProblemError(problems.nowhere_durable(self._admission.retry_after_seconds())) from None
+            raise ProblemError(problems.nowhere_durable(self._retry_after_seconds())) from None
         metrics.KEPT.labels(kept.tier).inc(len(parsed))
         ids = [delivery_id for delivery_id, new in zip(arrival.ids, kept.new, strict=True) if new]
         body = json.dumps({"accepted": len(ids), "duplicates": len(kept.new) - len(ids), "ids": ids}).encode()

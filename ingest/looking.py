@@ -24,17 +24,29 @@ class Looking:
         self._stream = stream
         self._admission = admission
         self._pauses = pauses
+        self._is_refused = False
 
     async def run(self) -> None:
         """Look every second."""
         while True:
             try:
                 await self.once()
-            except (*UNAVAILABLE, RedisError):
+            except UNAVAILABLE:
                 pass
+            except RedisError as error:
+                self._refused(error)
             except Exception:
                 log.exception("a look at Redis failed; the gate goes on without")
             await asyncio.sleep(EVERY_SECONDS)
+
+    def _refused(self, error: RedisError) -> None:
+        """A Redis that will not be looked at, as a rule for want of rights: say so once, the gate goes on without."""
+        if not self._is_refused:
+            self._is_refused = True
+            log.warning(
+                "Redis may not be looked at: only the backlog limits what is taken, memory and age do not",
+                error=str(error)[:300],
+            )
 
     async def once(self) -> None:
         """Look once, and say when the gate begins or ends to turn requests away."""

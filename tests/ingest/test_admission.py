@@ -85,6 +85,10 @@ def test_a_look_that_is_long_past_closes_nothing() -> None:
     assert not admission.is_closed(STALE_SECONDS)
 
 
+LATER = 59.5
+"""Half a second after the last look of `settling`."""
+
+
 def settling(admission: Admission, *, rate: int, backlog: int, seconds: int = 60) -> None:
     for second in range(seconds):
         admission.saw(look(second, backlog=backlog, settled=rate * second))
@@ -95,7 +99,7 @@ def test_retry_after_is_when_there_will_be_room_at_the_rate_of_late(rate: int, s
     lowest, highest = (Admission(BOUNDS, chance=lambda value=value: value) for value in (0.0, 1.0))  # type: ignore[misc]
     for admission, expected in ((lowest, seconds), (highest, seconds * 1.5)):
         settling(admission, rate=rate, backlog=1000)
-        assert admission.retry_after_seconds() == pytest.approx(expected, abs=1)
+        assert admission.retry_after_seconds(LATER) == pytest.approx(expected, abs=1)
 
 
 def test_with_no_worker_at_all_it_is_the_most_and_yet_spread() -> None:
@@ -103,7 +107,7 @@ def test_with_no_worker_at_all_it_is_the_most_and_yet_spread() -> None:
     for n in range(11):
         admission = Admission(BOUNDS, chance=lambda n=n: n / 10)  # type: ignore[misc]
         settling(admission, rate=0, backlog=1000)
-        answers.add(admission.retry_after_seconds())
+        answers.add(admission.retry_after_seconds(LATER))
     assert min(answers) == 200
     assert max(answers) == 300
     assert len(answers) == 11
@@ -112,7 +116,7 @@ def test_with_no_worker_at_all_it_is_the_most_and_yet_spread() -> None:
 def test_those_turned_away_together_do_not_come_back_together() -> None:
     admission = Admission(BOUNDS)
     settling(admission, rate=1, backlog=1000)
-    assert len({admission.retry_after_seconds() for _ in range(200)}) > 20
+    assert len({admission.retry_after_seconds(LATER) for _ in range(200)}) > 20
 
 
 def test_a_ledger_that_began_anew_is_no_negative_rate() -> None:
@@ -120,4 +124,12 @@ def test_a_ledger_that_began_anew_is_no_negative_rate() -> None:
     admission.saw(look(0, settled=10**6))
     admission.saw(look(1, settled=0, backlog=1000))
     assert admission.drained_per_second == 0
-    assert 200 <= admission.retry_after_seconds() <= 300
+    assert 200 <= admission.retry_after_seconds(1.5) <= 300
+
+
+def test_once_looks_are_long_past_retry_after_is_the_least_again() -> None:
+    """Redis is away: what was known of its backlog says nothing of when it will be back."""
+    admission = Admission(BOUNDS)
+    settling(admission, rate=0, backlog=1000)
+    assert admission.retry_after_seconds(LATER) >= 200
+    assert 5 <= admission.retry_after_seconds(LATER + STALE_SECONDS) <= 8

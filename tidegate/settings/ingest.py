@@ -85,7 +85,8 @@ class IngestSettings(Section):
 
     # What one client may do.
     requests_max: Count = 1000
-    """Requests of this process under way at once; above it, 503."""
+    """Requests of this process under way at once; above it the slowest sender is cut off with 408, and where nobody is still
+    sending, 503."""
     received_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
     """Bytes of half-received bodies in this process; above it the slowest sender is cut off with 408."""
     header_seconds: Seconds = 10.0
