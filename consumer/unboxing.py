@@ -9,6 +9,7 @@ from __future__ import annotations
 import psycopg
 from redis.exceptions import RedisError
 
+from consumer.complaint import Complaint
 from tidegate import inbox
 from tidegate.inbox import Boxed
 from tidegate.postgres import Connection, Kind, Pool, borrowed, classify
@@ -31,7 +32,8 @@ class Unboxer:
         self._stream = stream
         self._pool = pool
         self._moved = 0
-        self._refused: str | None = None
+        self._postgres = Complaint("Postgres refuses us the inbox; what lies there stays")
+        self._redis = Complaint("Redis does not take the inbox; what lies there stays")
         self.more = False
         """The last batch brought something, so there may be more."""
 
@@ -42,13 +44,15 @@ class Unboxer:
             moved = await self._unbox()
         except psycopg.Error as error:
             if classify(error) is not Kind.TRANSIENT:  # of a Postgres that is away the worker's own batches tell
-                self._complain("Postgres refuses us the inbox; what lies there stays", error)
+                self._postgres.say(error)
             return 0
         except RedisError as error:
             if not isinstance(error, UNAVAILABLE):  # of a Redis that is away the intake tells
-                self._complain("Redis does not take the inbox; what lies there stays", error)
+                self._redis.say(error)
             raise
-        self._refused = None
+        self._postgres.end()
+        if moved:
+            self._redis.end()
         self._report(moved)
         self.more = moved > 0
         return moved
@@ -81,10 +85,3 @@ class Unboxer:
         if self._moved and not moved:
             log.info("what waited in the inbox is on the streams", count=self._moved)
             self._moved = 0
-
-    def _complain(self, what: str, error: Exception) -> None:
-        """Say it once, not every second."""
-        text = str(error).partition("\n")[0][:300]
-        if self._refused != text:
-            log.error(what, error=text)
-            self._refused = text

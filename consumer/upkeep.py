@@ -10,15 +10,16 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
+import psycopg
 from redis.exceptions import RedisError
 
 from consumer import measuring
+from consumer.complaint import Complaint
 from consumer.intake import Intake
 from consumer.pausing import LOOK_EVERY_SECONDS, Pausing
 from consumer.unboxing import Unboxer
-from tidegate.postgres import Pool, borrowed
+from tidegate.postgres import Kind, Pool, borrowed, classify
 from tidegate.stream import NOBODY, UNAVAILABLE, Stream, Stuck
 from tidegate.telemetry import logs, metrics
 
@@ -65,6 +66,9 @@ class Upkeep:
         self._deliveries_max = deliveries_max
         self._more_due = False
         self.unboxer = Unboxer(stream, pool)
+        self._unmeasured = Complaint(
+            "Postgres refuses us what is measured; nobody would learn that Redis lost its data"
+        )
 
     async def run(self) -> None:
         """Run until cancelled. An error of Redis is the intake's to report; the next turn comes anyway."""
@@ -188,11 +192,16 @@ class Upkeep:
                     shard=state.shard,
                     count=mended,
                 )
-        with suppress(Exception):  # the worker's own batches report a Postgres that is away
+        try:
             async with borrowed(self.pool, MEASURE_SECONDS) as connection:
                 await measuring.remember(connection, states)
                 await measuring.measure_inbox(connection)
                 await measuring.measure_letters(connection)
+        except psycopg.Error as error:
+            if classify(error) is not Kind.TRANSIENT:  # of a Postgres that is away the worker's own batches tell
+                self._unmeasured.say(error)
+        else:
+            self._unmeasured.end()
         return Counter({"events": sum(state.events for state in states), "retry": sum(state.retry for state in states)})
 
 

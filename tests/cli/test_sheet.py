@@ -34,6 +34,6 @@ async def test_a_row_taken_out_of_the_inbox_is_named(rig: Rig) -> None:
         await inbox.store(connection, [appendable(event("a"))], rows_max=10, bytes_max=1 << 20)
     await rig.rows_none("DELETE FROM inbox")
     text = await shown(rig)
-    assert "The inbox was changed by another hand: 1 rows are missing" in text
+    assert "Rows of the inbox, changed by another hand: 1 too few" in text
     assert "unaccounted 1" in text
     await rig.rows_none("UPDATE inbox_meter SET moved_total = 1")

@@ -129,6 +129,15 @@ async def test_a_batch_in_hand_when_redis_is_emptied_is_applied_once(rig: Rig) -
     assert (await rig.audit()).unaccounted == 0
 
 
+async def test_a_table_that_is_refused_is_named_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    upkeep = rig.upkeep(rig.worker())
+    await rig.rows_none("ALTER TABLE redis_epochs RENAME TO elsewhere")
+    for _ in range(3):
+        await upkeep.measure()
+    assert caplog.text.count("nobody would learn that Redis lost its data") == 1
+    await rig.rows_none("ALTER TABLE elsewhere RENAME TO redis_epochs")
+
+
 async def last_look(rig: Rig) -> int:
     rows = await rig.rows("SELECT coalesce(sum((last_seen ->> 'accepted')::int), 0)::int FROM redis_epochs")
     return int(rows[0][0])

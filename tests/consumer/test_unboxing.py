@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError
 
 from consumer import unboxing
@@ -313,6 +314,25 @@ async def test_a_postgres_that_refuses_the_table_is_named_once_and_ends_nothing(
     await rig.rows_none("ALTER TABLE elsewhere RENAME TO inbox_meter")
     await box(rig, event("a"))
     assert await mover.unbox() == 1
+
+
+async def test_the_inbox_is_measured(rig: Rig) -> None:
+    await box(rig, event("a"), event("b"))
+    upkeep = rig.upkeep(rig.worker())
+    await upkeep.measure()
+    moved_before = gauge("tidegate_inbox_moved_total")
+    assert (gauge("tidegate_inbox_rows"), gauge("tidegate_inbox_bytes") > 300) == (2, True)
+    assert gauge("tidegate_inbox_oldest_seconds") > 0
+    await upkeep.unboxer.unbox()
+    await upkeep.measure()
+    assert [gauge(f"tidegate_inbox_{name}") for name in ("rows", "bytes", "oldest_seconds")] == [0, 0, 0]
+    assert gauge("tidegate_inbox_moved_total") == moved_before + 2
+
+
+def gauge(name: str) -> float:
+    found = REGISTRY.get_sample_value(name)
+    assert found is not None
+    return found
 
 
 @pytest.mark.process

@@ -23,9 +23,9 @@ def sides(result: Audit, *, before: Audit | None = None, seconds: float = 0.0) -
         differs = f"{-result.missing_events:+,} events, {-result.missing_letters:+,} deaths"
         parts.append(Text(f"Postgres differs from the ledger: {differs}", style="red"))
     if result.missing_inbox:
-        differs = "rows are missing" if result.missing_inbox > 0 else "rows too many are there"
+        differs = "too few" if result.missing_inbox > 0 else "too many"
         parts.append(
-            Text(f"The inbox was changed by another hand: {abs(result.missing_inbox):,} {differs}", style="red")
+            Text(f"Rows of the inbox, changed by another hand: {abs(result.missing_inbox):,} {differs}", style="red")
         )
     parts += [Text(reset.sentence, style="yellow") for reset in result.resets]
     return Group(*parts)
