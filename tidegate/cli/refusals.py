@@ -60,9 +60,16 @@ class Lines:
         self._console = console
         self._now = now
         self._wide = console.width >= _WIDE
+        # Cut only where a person sees that it was; grep looks for whole names.
+        self._source_max = 64 if not console.is_terminal else 16 if self._wide else 10
         self._detail: str | None = None
 
     def show(self, record: Rejected) -> None:
+        with self._console.capture() as drawn:
+            self._draw(record)
+        click.echo(drawn.get(), nl=False)  # rich itself would end the process with 1 when the reader is gone
+
+    def _draw(self, record: Rejected) -> None:
         if self._detail is None:
             names = ("time (UTC)", "source", "status", "reason", "scheme", "clock", "bytes", "address")
             self._print(self._facts(*names), style="bold")
@@ -89,7 +96,8 @@ class Lines:
             facts, below = f"{facts}  {'; '.join(below)}", []
         self._print(facts)
         for text in below:
-            self._console.print(Padding(Text(text), (0, 0, 0, _INDENT), expand=False), style="dim")
+            style = "" if text is detail else "dim"
+            self._console.print(Padding(Text(text, style=style), (0, 0, 0, _INDENT), expand=False))
 
     def _print(self, line: str, style: str = "") -> None:
         self._console.print(Text(line.rstrip(), style=style), no_wrap=True, overflow="ellipsis")
@@ -97,16 +105,12 @@ class Lines:
     def _facts(
         self, time: str, source: str, status: str, reason: str, scheme: str, clock: str, size: str, address: str
     ) -> str:
-        named = _cut(source, 16 if self._wide else 10)
-        line = f"{time:<11}  {named}  {status:<6}  {reason:<19}  {scheme:<11}  {clock:<14}"
+        named = source if len(source) <= self._source_max else f"{source[: self._source_max - 1]}…"
+        line = f"{time:<11}  {named:<{16 if self._wide else 10}}  {status:<6}  {reason:<19}  {scheme:<11}  {clock:<14}"
         return f"{line}  {size:>9}  {address:<15}" if self._wide else line
 
     def _time(self, at: datetime) -> str:
         return f"{at:%H:%M:%S}" if at.date() == self._now().date() else f"{at:%m-%d %H:%M}"
-
-
-def _cut(text: str, width: int) -> str:
-    return f"{text:<{width}}" if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _plain(text: str) -> str:
