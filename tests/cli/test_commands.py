@@ -52,7 +52,21 @@ def servers_given(redis_url: str, postgres_url: str, prefix: str) -> dict[str, s
 
 @pytest.mark.parametrize(
     "command",
-    ["init", "ingest", "consume", "dlq", "console", "audit", "doctor", "send", "verify", "up", "demo", "config"],
+    [
+        "init",
+        "ingest",
+        "consume",
+        "dlq",
+        "console",
+        "audit",
+        "doctor",
+        "sources",
+        "send",
+        "verify",
+        "up",
+        "demo",
+        "config",
+    ],
 )
 def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     done = run(command, "--help", cwd=tmp_path)
