@@ -60,6 +60,7 @@ def servers_given(redis_url: str, postgres_url: str, prefix: str) -> dict[str, s
         "console",
         "audit",
         "doctor",
+        "sources",
         "send",
         "rejects",
         "verify",

@@ -18,6 +18,7 @@ import pytest
 from tests.cli.terminal import Terminal
 from tests.fixtures import Rig, appendable, event, until
 from tidegate import inbox
+from tidegate.stream import Pauses
 
 pytestmark = pytest.mark.process
 
@@ -184,6 +185,19 @@ async def test_a_drain_that_leaves_the_inbox_behind_ends_with_1(rig: Rig, start:
         await inbox.take_turn(holds_the_turn)
         code, log = await ended(start("--drain-limit", "1"))
     assert (code, len(said(log, "not drained: 1 in the inbox, 0 wait"))) == (1, 1)
+
+
+async def test_what_waits_for_a_source_on_hold_is_not_waited_for(rig: Rig, start: Start, prefix: str) -> None:
+    """Nobody knows when it will go on: the drain says so at once, and not after two hours."""
+    await Pauses(rig.stream.client, prefix).set("shop", "hold")
+    await rig.send(*(event(f"s{n}") for n in range(5)), *(event(f"c{n}", source="crm") for n in range(50)))
+    await rig.send(event("soon", source="crm", event_type="soon"))
+    code, log = await ended(start())
+    assert code == 1
+    assert said(log, "not drained: 5 wait for sources on hold: shop (`tidegate sources resume shop` lets them go on)")
+    assert said(log, "draining")[-1]["held"] == 5
+    assert said(log, "worker stopped")
+    assert await rig.rows("SELECT source, count(*) FROM events GROUP BY 1") == [("crm", 51)]
 
 
 async def test_on_a_terminal_it_shows_a_bar_and_what_it_waits_for(rig: Rig, start: Start) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +25,7 @@ from tidegate.stream import Mode, Pause, Pauses
 _STYLES = {"taking": "green", "refusing": "red", "holding": "yellow", "unconfigured": "dim"}
 _WIDE = 110
 """Columns from which on a table has room for paths."""
-HEARD = "within two seconds"
+_HEARD = "know within two seconds"
 """Gates and workers look once a second."""
 
 
@@ -45,8 +47,7 @@ def list_(context: Context, as_json: bool) -> None:
     if not found:
         click.echo("no sources: add [sources.NAME] with provider and secrets to tidegate.toml")
         return
-    # Nobody's terminal ends at 80 columns when the reader is grep.
-    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+    console = _console()
     console.print(_table(found, wide=console.width >= _WIDE))
     paused = [(state.name, state.pause) for state in found if state.pause is not None]
     if paused:
@@ -55,17 +56,23 @@ def list_(context: Context, as_json: bool) -> None:
         console.print(_plain(f"{name} {_told(pause)}"))
 
 
+def _console() -> Console:
+    # Nobody's terminal ends at 80 columns when the reader is grep.
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+
+
 def _table(found: list[SourceState], *, wide: bool) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in ("source", "provider", *(("path",) if wide else ())):
         table.add_column(name, overflow="fold")
     table.add_column("state", no_wrap=True)
-    for name in ("accepted", "applied", "dead", "waiting"):
+    counted = ("accepted", "applied", *(("duplicate", "ignored") if wide else ()), "dead")
+    for name in (*counted, "waiting"):
         table.add_column(name, justify="right", no_wrap=True)
     now = datetime.now(UTC)
     for state in found:
         provider = state.settings.provider if state.settings is not None else "–"
-        numbers = [*(state.counts.get(name, 0) for name in ("accepted", "applied", "dead")), state.waiting]
+        numbers = [*(state.counts.get(name, 0) for name in counted), state.waiting]
         table.add_row(
             _plain(state.name),
             _plain(provider),
@@ -131,7 +138,7 @@ def _facts(state: SourceState) -> list[tuple[str, Text]]:
     facts = [("state", _state(state, datetime.now(UTC)))]
     if state.pause is not None:
         facts.append(("paused", _plain(f"since {since(state.pause):%Y-%m-%d %H:%M:%S} UTC")))
-        facts.append(("why", _plain(state.pause.why or "–")))
+        facts += [("why", _plain(state.pause.why))] if state.pause.why else []
     if settings is not None:
         several = len(settings.secrets) > 1
         url = settings.public_url or "– (a provider that signs it: rebuilt from the Host header)"
@@ -146,7 +153,9 @@ def _facts(state: SourceState) -> list[tuple[str, Text]]:
         ]
     came = [f"{counts.get(name, 0):,} {name}" for name in ledger.IN if name == "accepted" or counts.get(name)]
     left = [f"{counts.get(name, 0):,} {name}" for name in ledger.OUT]
-    held = f", {state.held:,} of them until it is resumed" if state.held else ""
+    held = (
+        f", {f'{state.held:,} of them ' if state.held < state.waiting else ''}until it is resumed" if state.held else ""
+    )
     facts += [
         ("came in", Text(" + ".join(came))),
         ("went out", Text(", ".join(left))),
@@ -167,8 +176,14 @@ def pause(context: Context, name: str, hold: bool, why: str) -> None:
     wait in Redis, where they count for stream.backlog_max. Nothing is lost either way.
     """
     settings = context.settings()
-    for line in context.run(_pause(settings, name, "hold" if hold else "refuse", why)):
-        click.echo(line)
+    _tell(context.run(_pause(settings, name, "hold" if hold else "refuse", why)))
+
+
+def _tell(lines: list[str]) -> None:
+    """Print the first line, and the others under it."""
+    console = _console()
+    for number, line in enumerate(lines):
+        console.print(Padding(_plain(line), (0, 0, 0, 2 if number else 0), expand=False))
 
 
 async def _pause(settings: Settings, name: str, mode: Mode, why: str) -> list[str]:
@@ -179,23 +194,26 @@ async def _pause(settings: Settings, name: str, mode: Mode, why: str) -> list[st
             raise unknown(name, settings.sources)
         old = known.get(name)
         if old is not None and old.mode == mode and why in ("", old.why):
-            return [f"nothing to do: {readable.visible(f'{name} {_told(old)}')}"]
+            return [f"nothing to do: {name} {_told(old)}"]
         same = old is not None and old.mode == mode
         await pauses.set(name, mode, why, since_ms=old.since_ms if old is not None and same else None)
         if same:
-            return [f"{name} stays as it is, with the new reason"]
-        lines = [] if old is None else [f"until now: {readable.visible(f'{name} {_told(old)}')}"]
+            return [f"{name} stays as it is, for another reason now"]
+        before = [] if old is None else [f"until now it {_told(old)}"]
         if mode == "refuse":
-            lines += [f"{name} is refused {HEARD}: its provider is answered 503, and told when to come back"]
             released = await stream.resume(name)
-            goes_on = f"; {released:,} that waited are due now" if released else ""
-            lines += [f"what was accepted before is still applied{goes_on}"]
-        else:
-            lines += [
-                f"{name} is on hold {HEARD}: its events are taken in and wait, unapplied",
-                f"they count for stream.backlog_max ({settings.stream.backlog_max:,} a shard), which all sources share",
+            due = f"; {released:,} that waited are due now" if released else ""
+            told = [
+                f"{name} is refused: its provider is answered 503, and comes back by itself",
+                f"gates {_HEARD}; what was accepted before is still applied{due}",
             ]
-        return [*lines, f"until: tidegate sources resume {name}"]
+        else:
+            told = [
+                f"{name} is on hold: its events are taken in as ever, and wait, unapplied",
+                f"workers {_HEARD}; what they have begun they finish",
+                f"what waits counts for stream.backlog_max ({settings.stream.backlog_max:,} a shard), shared by all sources",
+            ]
+        return [*told, *before, f"`tidegate sources resume {name}` lets it go on"]
 
 
 @command.command()
@@ -204,13 +222,12 @@ async def _pause(settings: Settings, name: str, mode: Mode, why: str) -> list[st
 def resume(context: Context, name: str) -> None:
     """Let a paused source go on. What waited is due at once."""
     settings = context.settings()
-    console = Console(stderr=True)
-    with console.status(f"resuming {readable.visible(name)} ..."):
+    with Console(stderr=True).status(f"resuming {escape(readable.visible(name))} ..."):
         told = context.run(_resume(settings, name))
-    click.echo(told)
+    _tell(told)
 
 
-async def _resume(settings: Settings, name: str) -> str:
+async def _resume(settings: Settings, name: str) -> list[str]:
     async with opened_stream(settings) as stream:
         pauses = Pauses(stream.client, settings.stream.prefix)
         if name not in settings.sources and name not in await pauses.load():
@@ -220,11 +237,11 @@ async def _resume(settings: Settings, name: str) -> str:
         released = await stream.resume(name)
         due = f"{released:,} that waited are due now" if released else ""
         if old is None:
-            return f"nothing to do: {name} is not paused{f'; {due}' if due else ''}"
+            return [f"{name} was not paused{f', but {due}' if due else ': nothing to do'}"]
         waited = _for(old, datetime.now(UTC))
         if old.mode == "refuse":
-            return f"{name} goes on {HEARD}, after {waited}: its provider's events are taken in again"
-        return f"{name} goes on {HEARD}, after {waited} on hold: {due or 'nothing waited'}"
+            return [f"{name} goes on, after {waited}: its events are taken in again", f"gates {_HEARD}"]
+        return [f"{name} goes on, after {waited} on hold: {due or 'nothing waited'}", f"workers {_HEARD}"]
 
 
 @command.command()
@@ -247,9 +264,8 @@ def test(context: Context, name: str, url: str | None, timeout_seconds: float) -
     ignored or known already; 1 when not; 3 when the gate does not answer.
     """
     settings = context.settings()
-    configured = service.sources(settings)
-    if name not in configured:
-        raise unknown(name, configured)
-    console = Console(highlight=False)
-    good = context.run(trying.Trial(settings, configured[name], console).run(url, timeout_seconds))
+    if name not in settings.sources:  # first: it must not be said of a secret of another that it is not there
+        raise unknown(name, settings.sources)
+    source = service.sources(settings)[name]
+    good = context.run(trying.Trial(settings, source, _console()).run(url, timeout_seconds))
     sys.exit(0 if good else 1)

@@ -65,7 +65,7 @@ class Trial:
                 return False
             self._say("gate", _accepted(answer), "green")
             if end is None:
-                end = await self._follow(connection, names, _ids(answer), started, timeout_seconds)
+                end = await self._follow(connection, names, answer, started, timeout_seconds)
             self._say("worker", end.text, "green" if end.good else "red")
             return end.good
 
@@ -92,9 +92,10 @@ class Trial:
         return "" if pause is None else f"{name} is paused: `tidegate sources resume {name}` lets it go on"
 
     async def _follow(
-        self, connection: Connection, names: Sequence[str], ids: Sequence[str], started: float, timeout_seconds: float
+        self, connection: Connection, names: Sequence[str], answer: Answer, started: float, timeout_seconds: float
     ) -> End:
         """Return how the event ended, or that it still waits after ``timeout_seconds``."""
+        ids = _ids(answer)
 
         async def look() -> str | None:
             found = await events.find(connection, self._source.name, names[0])
@@ -109,7 +110,7 @@ class Trial:
             with self._console.status("waiting for a worker ..."):
                 outcome: str | None = await looking(look)
         except RetryError:
-            return End(False, f"still waiting after {timeout_seconds:g} s: {await self._why()}")
+            return End(False, f"still waiting after {timeout_seconds:g} s: {await self._why(_durability(answer))}")
         after = f"after {readable.duration((time.monotonic() - started) * 1000)}"
         if outcome == "ignored":
             return End(True, f"ignored {after}: no handler wants its type, which is fine for a test")
@@ -121,8 +122,10 @@ class Trial:
         client = connect(self._settings.require_redis(), timeout_seconds=self._settings.stream.timeout_seconds)
         return Stream.of(client, self._settings.stream)
 
-    async def _why(self) -> str:
+    async def _why(self, durability: str | None) -> str:
         """Return what there is to say of an event that still waits."""
+        if durability == "postgres":
+            return "Redis was away, so it is in the inbox, and goes on when Redis is back"
         stream = self._stream()
         name = self._source.name
         try:
@@ -149,8 +152,12 @@ async def _workers(stream: Stream) -> bool:
     return False
 
 
+def _durability(answer: Answer) -> str | None:
+    return next((value for name, value in answer.headers.items() if name.lower() == "tidegate-durability"), None)
+
+
 def _accepted(answer: Answer) -> str:
-    where = next((value for name, value in answer.headers.items() if name.lower() == "tidegate-durability"), None)
+    where = _durability(answer)
     return f"{answer.status}: accepted{f' on {where}' if where else ''} in {_ms(answer)}"
 
 
