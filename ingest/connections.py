@@ -204,7 +204,7 @@ class Connections:
 def within_open_files(connections: int) -> int:
     """Return how many of ``connections`` this process may have open; raise its limit of open files towards that first.
 
-    Without this the limit would be found by accept(), which cannot tell a provider to come back, and by Redis.
+    Without this accept() would find the limit, and drop whoever comes; and so would the next connection to Redis.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _FILES_RESERVED

@@ -150,13 +150,6 @@ class GateProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._place()
 
-    def shutdown(self) -> None:
-        """uvicorn stops: close when nothing is under way."""
-        if self._ended:
-            self.transport.close()
-        else:
-            super().shutdown()
-
     # From the parser
 
     def on_message_begin(self) -> None:

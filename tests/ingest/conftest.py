@@ -80,10 +80,13 @@ class Desk:
         self.open = asyncio.Event()
         self.open.set()
         self.at_work = 0
+        self.told_gone = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.paths: list[str] = []
         self.answer = b""
         """In place of the body, if not empty."""
+        self.pieces = 1
+        """It is sent in so many."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.paths.append(scope["path"])
@@ -92,15 +95,17 @@ class Desk:
         while more:
             message: Message = await receive()
             if message["type"] == "http.disconnect":
+                self.told_gone += 1
                 return
             body, more = body + message["body"], message["more_body"]
         self.at_work += 1
         await self.open.wait()
         self.at_work -= 1
         body = self.answer or body
-        length = [(b"content-length", str(len(body)).encode())]
+        length = [(b"content-length", str(len(body) * self.pieces).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": length})
-        await send({"type": "http.response.body", "body": body})
+        for n in range(1, self.pieces + 1):
+            await send({"type": "http.response.body", "body": body, "more_body": n < self.pieces})
 
 
 @dataclass

@@ -15,8 +15,9 @@ from contextlib import AsyncExitStack
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ingest.protocol import GateProtocol
 from tests.fixtures import until
-from tests.ingest.conftest import StartHall, StartProcess
+from tests.ingest.conftest import Hall, StartHall, StartProcess
 from tests.ingest.wire import Answer, GateProcess, Wire, ask, signed
 
 HEAD = b"POST /webhooks/crm HTTP/1.1\r\nHost: gate\r\nContent-Type: application/json\r\n"
@@ -85,6 +86,13 @@ def open_files_allowed(wanted: int) -> int:
         hard = max(soft, wanted + 1000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     return min(wanted, hard - 500)
+
+
+def guest(hall: Hall) -> GateProtocol:
+    """Return the one connection there is."""
+    (found,) = hall.connections._open
+    assert isinstance(found, GateProtocol)
+    return found
 
 
 def problem(answers: list[Answer]) -> tuple[int, str, bool]:
@@ -197,7 +205,7 @@ async def test_http_1_0_is_answered_and_closed_whatever_it_asks_for(attacked: Ga
         async with Wire(attacked.port) as wire:
             await wire.send(request)
             (answer,) = await wire.rest()
-        assert (answer.status, answer.is_last) == (202, True)
+        assert (answer.status, answer.is_last, wire.continued) == (202, True, 0)
 
 
 async def test_expect_100_continue_is_told_to_continue(attacked: GateProcess) -> None:
@@ -209,7 +217,7 @@ async def test_expect_100_continue_is_told_to_continue(attacked: GateProcess) ->
         await wire.reader.readline()
         await wire.send(body)
         (answer,) = await wire.rest()
-    assert answer.status == 202
+    assert (answer.status, wire.continued) == (202, 0)  # beside the one read above
 
 
 async def test_who_has_sent_a_request_and_ends_still_gets_the_answer(attacked: GateProcess) -> None:
@@ -321,7 +329,7 @@ async def test_ten_thousand_idle_connections_are_little_memory_and_no_hindrance(
 
 
 async def test_a_process_with_few_open_files_knows_how_many_it_may_have(start_process: StartProcess) -> None:
-    """accept() that fails for want of a file closes uvloop's listener for good."""
+    """Otherwise accept() finds out: it drops whoever comes, while those that hold the files do as they please."""
     gate = start_process(words=["sh", "-c", 'ulimit -n 400 && exec "$@"', "sh"], header_seconds=60)
     assert "fewer connections than connections_max" in gate.log()
     async with AsyncExitStack() as stack:
@@ -340,7 +348,7 @@ async def test_whoever_keeps_us_waiting_longest_makes_room(start_hall: StartHall
     waiting = hall.connections
     async with AsyncExitStack() as stack:
 
-        async def guest(data: bytes) -> Wire:
+        async def come(data: bytes) -> Wire:
             wire = await stack.enter_async_context(Wire(hall.port))
             await wire.send(data)
             return wire
@@ -351,27 +359,27 @@ async def test_whoever_keeps_us_waiting_longest_makes_room(start_hall: StartHall
 
             await until(there)
 
-        head = await guest(b"POST / HTTP/1.1\r\n")
+        head = await come(b"POST / HTTP/1.1\r\n")
         await standing(1, 0, 0)
-        body = await guest(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
+        body = await come(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
         await standing(1, 1, 0)
-        idle = await guest(b"GET / HTTP/1.1\r\n\r\n")
+        idle = await come(b"GET / HTTP/1.1\r\n\r\n")
         assert (await idle.answer()).status == 200
         await standing(1, 1, 1)
         await head.send(b"A: what comes later changes no place\r\n")
         await body.send(b".")
 
-        new = await guest(b"GET / HTTP/1.1\r\n\r\n")
+        new = await come(b"GET / HTTP/1.1\r\n\r\n")
         assert await head.rest() == []
         assert (await new.answer()).status == 200
         await standing(0, 1, 2)
-        newer = await guest(b"GET / HTTP/1.1\r\n\r\n")
+        newer = await come(b"GET / HTTP/1.1\r\n\r\n")
         assert await body.rest() == []
         assert (await newer.answer()).status == 200
         await standing(0, 0, 3)
         await idle.send(b"G")  # a request begins: now it is this that we wait for, and for the two others longer
         await standing(1, 0, 2)
-        newest = await guest(b"GET / HTTP/1.1\r\n\r\n")
+        newest = await come(b"GET / HTTP/1.1\r\n\r\n")
         assert await new.rest() == []
         assert (await newest.answer()).status == 200
         await idle.send(b"ET / HTTP/1.1\r\n\r\n")
@@ -397,6 +405,50 @@ async def test_a_request_that_is_worked_on_is_never_closed_for_another(start_hal
         hall.desk.open.set()
         assert [(await wire.answer()).body for wire in (one, two)] == [b"{}", b"{}"]
     assert hall.connections.closed == {"full": 3}
+
+
+async def test_who_is_turned_away_may_read_why_and_takes_nobodys_place(start_hall: StartHall) -> None:
+    hall = await start_hall(connections_max=2)
+    hall.desk.open.clear()
+    async with AsyncExitStack() as stack:
+        at_work = [await stack.enter_async_context(Wire(hall.port)) for _ in range(2)]
+        for wire in at_work:
+            await wire.send(b"GET / HTTP/1.1\r\n\r\n")
+
+        async def both_at_work() -> bool:
+            return hall.desk.at_work == 2
+
+        await until(both_at_work)
+        turned_away = [await stack.enter_async_context(Wire(hall.port)) for _ in range(150)]
+
+        async def all_seen() -> bool:
+            return hall.connections.closed["full"] == 150
+
+        await until(all_seen)
+        assert 128 <= len(hall.connections.parted) <= 129  # so many are waited for, and not more
+        hall.desk.open.set()
+        for wire in at_work:
+            assert (await wire.answer()).status == 200
+        new = await stack.enter_async_context(Wire(hall.port))
+        await new.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await new.answer()).status == 200
+        assert await at_work[0].rest() == []
+        assert problem(await turned_away[-1].rest()) == (503, "application/problem+json", True)
+    assert hall.connections.closed == {"full": 150, "evicted": 1}
+
+
+async def test_the_application_is_told_when_the_rest_of_its_body_is_nonsense(start_hall: StartHall) -> None:
+    """It must not answer what is answered 400 already, nor hold memory until the client has gone."""
+    hall = await start_hall()
+    async with Wire(hall.port) as wire:
+        await wire.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nxyz\r\n")
+        assert (await wire.answer()).status == 400
+
+        async def told() -> bool:
+            return hall.desk.told_gone == 1
+
+        await until(told)
+        assert len(hall.connections) == 1
 
 
 async def test_leaving_closes_each_connection_with_its_next_answer_and_none_without(start_hall: StartHall) -> None:
@@ -445,6 +497,14 @@ async def test_five_thousand_pipelined_requests_are_a_few_in_memory(start_hall: 
             assert [answer.is_last for answer in answers] == [False] * 8 + [True]
 
 
+async def test_nothing_that_follows_the_last_request_is_run_or_counted(start_hall: StartHall) -> None:
+    hall = await start_hall(keep_alive_requests_max=2)
+    async with Wire(hall.port) as wire:
+        await wire.send(b"GET / HTTP/1.1\r\n\r\n" * 5)
+        assert [answer.is_last for answer in await wire.rest()] == [False, True]
+    assert (hall.desk.paths, hall.connections.closed) == (["/", "/"], {"requests": 1})
+
+
 async def test_a_large_body_that_waits_behind_another_request_is_not_kept(start_hall: StartHall) -> None:
     hall = await start_hall()
     hall.desk.open.clear()
@@ -463,14 +523,21 @@ async def test_a_large_body_that_waits_behind_another_request_is_not_kept(start_
     assert hall.desk.paths == ["/"]
 
 
-@pytest.mark.parametrize("pipelined", [1, 9])
-async def test_who_reads_no_answer_is_cut_off(start_hall: StartHall, pipelined: int) -> None:
-    hall = await start_hall(header_seconds=0.3)
-    hall.desk.answer = b"x" * 10_000_000
+@pytest.mark.parametrize(("pipelined", "pieces"), [(1, 1), (9, 1), (1, 1000)])
+async def test_who_reads_no_answer_is_cut_off(start_hall: StartHall, pipelined: int, pieces: int) -> None:
+    hall = await start_hall(header_seconds=0.5)
+    hall.desk.pieces = pieces
+    hall.desk.answer = b"x" * (10_000_000 // pieces)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", hall.port))
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n" * pipelined)
+
+        async def stuck() -> bool:
+            return len(hall.connections.unread) == 1
+
+        await until(stuck)
+        assert guest(hall).transport.get_write_buffer_size() < 16_384 + 1000 + len(hall.desk.answer)
 
         async def gone() -> bool:
             return hall.connections.closed["unread"] == 1 and len(hall.connections) == 0
@@ -499,10 +566,9 @@ async def test_who_ends_while_we_work_gets_the_answer(start_hall: StartHall) -> 
 
         await until(at_work)
         wire.end()
-        (guest,) = hall.connections._open
 
         async def known() -> bool:
-            return bool(getattr(guest, "_eof"))  # noqa: B009 - a guest is more than the register knows
+            return guest(hall)._eof
 
         await until(known)
         hall.desk.open.set()
@@ -510,7 +576,9 @@ async def test_who_ends_while_we_work_gets_the_answer(start_hall: StartHall) -> 
     assert (answer.body, answer.is_last) == (b"{}", True)
 
 
-async def test_a_client_that_vanishes_while_we_work_leaves_nothing_behind(start_hall: StartHall) -> None:
+async def test_a_client_that_vanishes_while_we_work_leaves_nothing_behind(
+    start_hall: StartHall, caplog: pytest.LogCaptureFixture
+) -> None:
     hall = await start_hall()
     hall.desk.open.clear()
     async with Wire(hall.port) as wire:
@@ -520,14 +588,16 @@ async def test_a_client_that_vanishes_while_we_work_leaves_nothing_behind(start_
             return hall.desk.at_work == 1
 
         await until(at_work)
-    hall.desk.open.set()
 
     async def gone() -> bool:
         return len(hall.connections) == 0
 
     await until(gone)
+    hall.desk.open.set()
     (answer,) = await ask(hall.port, b"GET /3 HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert answer.status == 200
+    assert hall.desk.paths == ["/1", "/3"]
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []
 
 
 async def test_trailers_are_no_headers(start_hall: StartHall) -> None:

@@ -64,7 +64,8 @@ class Wire:
         self._parser = httptools.HttpResponseParser(self)
         self._answers: list[Answer] = []
         self._answer = Answer()
-        self._whole = False
+        self.continued = 0
+        """Times that the gate asked for the body."""
 
     async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port, limit=self._limit)
@@ -125,7 +126,9 @@ class Wire:
 
     def on_message_complete(self) -> None:
         self._answer.status = self._parser.get_status_code()
-        if self._answer.status != 100:
+        if self._answer.status == 100:
+            self.continued += 1
+        else:
             self._answers.append(self._answer)
 
 
