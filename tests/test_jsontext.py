@@ -81,6 +81,14 @@ def test_a_number_of_ten_thousand_digits_is_read() -> None:
     assert exact == f"-{digits}".encode()
 
 
+def test_a_number_is_the_same_value_whatever_stands_beside_it() -> None:
+    longest = -int("7" * 4300)
+    alone = jsontext.loads(b"[%d]" % longest)
+    beside = jsontext.loads(b"[%d,%s]" % (longest, b"7" * 4301))
+    assert alone == beside[:1] == [longest]
+    assert type(alone[0]) is type(beside[0]) is int
+
+
 def test_nan_is_refused_next_to_a_long_number_too() -> None:
     with pytest.raises(jsontext.NotJsonError):
         jsontext.loads(b"[%s,NaN]" % (b"7" * 10_000))

@@ -22,7 +22,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _any_integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) <= 4300 else Decimal(digits)
+    return int(digits) if len(digits.lstrip("-")) <= 4300 else Decimal(digits)
 
 
 _FAST = json.JSONDecoder(parse_constant=_refuse_constant)
