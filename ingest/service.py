@@ -10,7 +10,7 @@ from ingest.connections import Connections
 from ingest.leaving import Leaving
 from ingest.link import Link
 from ingest.protocol import protocol
-from ingest.starting import allow_open_files, inbox_pool, start
+from ingest.starting import inbox_pool, start
 from tidegate.errors import UsageError
 from tidegate.serving import server
 from tidegate.settings import Settings
@@ -34,7 +34,6 @@ async def serve(
     if not configured:
         raise UsageError("no sources: add [sources.NAME] with provider and secrets to tidegate.toml")
     metrics.declare_sources(configured)
-    allow_open_files(settings.ingest.connections_max)
     ingest = settings.ingest
     async with AsyncExitStack() as stack:
         call_seconds = min(settings.stream.timeout_seconds, ingest.append_seconds)

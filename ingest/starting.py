@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-
 from redis.exceptions import RedisError
 
 from ingest.tiers import Tiers
@@ -17,8 +15,6 @@ from tidegate.telemetry import logs
 log = logs.get(__name__)
 
 APPLICATION = "tidegate ingest"
-OTHER_FILES = 200
-"""That are open beside the clients' connections: to Redis, to Postgres, logs, the interpreter's own."""
 INBOX_CONNECTIONS_MAX = 2
 """One commits, and one asks whether Postgres is back."""
 
@@ -31,23 +27,6 @@ def inbox_pool(settings: Settings) -> Pool | None:
     why = "TIDEGATE_POSTGRES_URL is not set" if settings.ingest.inbox_rows_max else "ingest.inbox_rows_max is 0"
     log.warning("no inbox: while Redis is away events are refused with 503", why=why)
     return None
-
-
-def allow_open_files(connections_max: int) -> None:
-    """Raise this process' own limit to what so many connections need, as far as it may; say so where that is not enough."""
-    wanted = connections_max + OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        if soft < wanted:
-            log.warning(
-                "fewer open files are allowed than ingest.connections_max needs: a flood of connections is refused by the "
-                "system instead of by us",
-                allowed=soft,
-                needed=wanted,
-                do="raise the limit (ulimit -n, LimitNOFILE=), or lower ingest.connections_max",
-            )
 
 
 async def start(settings: Settings, client: Client, tiers: Tiers) -> None:
