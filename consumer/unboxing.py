@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from consumer.complaint import Complaint
 from tidegate import inbox
 from tidegate.inbox import Boxed
-from tidegate.postgres import Connection, Kind, Pool, borrowed, classify
+from tidegate.postgres import Kind, Pool, borrowed, classify
 from tidegate.stream import UNAVAILABLE, Appendable, Stream
 from tidegate.telemetry import logs, metrics
 
@@ -65,7 +65,7 @@ class Unboxer:
             if not rows:
                 return 0
             await self._append(rows)
-            return await self._remove(connection, rows)
+            return await inbox.remove(connection, [row.id for row in rows])
 
     async def _append(self, rows: list[Boxed]) -> None:
         by_shard: dict[int, list[Appendable]] = {}
@@ -75,9 +75,6 @@ class Unboxer:
             by_shard.setdefault(shard, []).append(row.item)
         for shard, items in by_shard.items():
             await self._stream.unbox(shard, items)
-
-    async def _remove(self, connection: Connection, rows: list[Boxed]) -> int:
-        return await inbox.remove(connection, [row.id for row in rows])
 
     def _report(self, moved: int) -> None:
         metrics.INBOX_MOVED.inc(moved)
