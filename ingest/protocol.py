@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -165,9 +166,6 @@ class GateProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._barren = 0
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise _NotHttpError("version")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise _NotHttpError("CONNECT")
@@ -176,14 +174,16 @@ class GateProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") and httptools.parse_url(self.url).path is None:
             raise _NotHttpError("a target without a path")
         busy = self._busy()
-        if version == "1.0":
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False  # RFC 9110, 10.1.1: such a client would take 100 for its answer
         super().on_headers_complete()
         self._in_body = True
         self.headers = []  # trailers go there, and not among the headers of a request that is being checked
-        self.cycle.transport = cast(asyncio.Transport, self)
+        self.cycle.transport = cast(asyncio.Transport, self)  # see `close`
         if not busy:
             self._answering = self.cycle
+        if self.scope["http_version"] not in ("1.1", "1.0"):  # asked for here, since asking llhttp costs a microsecond
+            raise _NotHttpError("version")
         self._requests += 1
         if self._requests >= self.register.limits.keep_alive_requests_max:
             self._last("requests")
@@ -192,7 +192,12 @@ class GateProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._barren = max(0, self._barren - _BODY_WORTH * len(body))
-        super().on_body(body)
+        cycle = self.cycle  # from here on as uvicorn does it for what is no WebSocket
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._upgrading:
@@ -200,7 +205,9 @@ class GateProtocol(HttpToolsProtocol):
             return
         self._in_body = False
         self._barren = 0
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
     # From a cycle
 
@@ -263,11 +270,12 @@ class GateProtocol(HttpToolsProtocol):
         if self._ended:
             return
         register = self.register
+        answering = self._answering
         line: Line | None
         if self.flow.write_paused:
             line = register.unread
-        elif self._busy():
-            line = register.bodies if self._in_body and self.cycle is self._answering else None
+        elif answering is not None and not answering.response_complete:
+            line = register.bodies if self._in_body and self.cycle is answering else None
         elif self._requests and not (self._in_head or self._in_body or self._barren):
             line = register.idle
         else:
