@@ -95,16 +95,16 @@ async def _show(settings: Settings, wanted: Wanted, limit: int, view: View) -> i
 
 async def _past(log: RejectedLog, wanted: Wanted, limit: int) -> tuple[list[Rejected], str]:
     """Return the newest ``limit`` records that are wanted, oldest first, and the entry after which new ones come."""
-    found: list[Rejected] = []
+    found: dict[str, Rejected] = {}
     newest, before = "0", None
     while True:
         page = await log.newest(_PAGE, before=before)
         if before is None and page:
             newest = page[-1][0]
-        # A record that was sent again after a lost answer is there twice.
-        found = list({record.id or entry: record for entry, record in page if wanted(record)}.values()) + found
+        # By id: a record that was sent again after a lost answer is there twice.
+        found = {record.id or entry: record for entry, record in page if wanted(record)} | found
         if len(page) < _PAGE or len(found) >= limit:
-            return found[-limit:], newest
+            return list(found.values())[-limit:], newest
         before = page[0][0]
 
 
