@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ from tidegate.telemetry import health, logs
 
 log = logs.get(__name__)
 
+LAST_RECORDS_SECONDS = 1.0
+"""How long a leaving gate tries to write down what it refused last."""
 INBOX_EVENTS_MAX = 500
 """Events in one transaction of the inbox, unless one request brings more."""
 
@@ -80,7 +83,9 @@ class Parts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.rejects.flush()
+            with contextlib.suppress(TimeoutError):  # records are not worth a late end
+                async with asyncio.timeout(LAST_RECORDS_SECONDS):
+                    await self.rejects.flush()
 
 
 async def _forever(step: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -33,6 +33,10 @@ from tidegate.telemetry import logs, metrics, redaction
 
 log = logs.get(__name__)
 
+BY_ADDRESS = (
+    "more than ingest.address_rate_per_second from this address: raise it, or name the proxy in trusted_proxies"
+)
+BY_SOURCE = "more than the source's rate_per_second: raise it, or ask the provider to slow down"
 CLIENT_GONE = "499"
 """In the metric, as nginx has it: nobody was left to be answered."""
 
@@ -137,7 +141,7 @@ class Gate:
         if self._address_rates is not None:
             rate = self._address_rates.rate_of(head.address)
             if not await rate.admits():
-                raise ProblemError(problems.rate_limited(rate.retry_after_seconds), "rate_limited", "by its address")
+                raise ProblemError(problems.rate_limited(rate.retry_after_seconds), "rate_limited", BY_ADDRESS)
 
     async def _admit(self, source: Source) -> None:
         """Raise ProblemError for what is turned away unread: it costs us next to nothing then."""
@@ -145,7 +149,7 @@ class Gate:
         if pause is not None and pause.mode == "refuse":
             raise ProblemError(problems.paused(self._retry_after_seconds()))
         if source.rate is not None and not await source.rate.admits():
-            raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", "by its source")
+            raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", BY_SOURCE)
         if self._admission.is_closed(time.monotonic()):
             raise ProblemError(problems.overloaded(self._retry_after_seconds()))
         if self._under_way > self._limits.requests_max and not self._receiving.make_room():
