@@ -181,9 +181,11 @@ async def test_a_second_signal_skips_the_notice(make: Make) -> None:
     process = await gate.started()
     for child in gate.children():
         os.kill(child, signal.SIGTERM)  # a service manager signals all of them at once: that is no second one
-    process.signal(signal.SIGTERM)
     await until(lambda: gate.says("gate leaves", times=2))
-    assert (await ask(gate, "/readyz"))[0] == 503
+    process.signal(signal.SIGTERM)
+    await until(lambda: gate.says("supervisor stops"))
+    for _ in range(50):
+        assert (await ask(gate, "/readyz"))[0] == 503
     process.signal(signal.SIGTERM)
     await until(gone(process))
     assert process.exit_code == 0
@@ -358,7 +360,8 @@ def test_a_process_that_hangs_is_ended_shown_and_replaced(tmp_path: Path) -> Non
         textwrap.dedent("""
         import os, signal, socket, sys, time
         from pathlib import Path
-        from ingest.supervisor import Edition, Supervisor
+        from ingest.child import Edition
+        from ingest.supervisor import Supervisor
 
         seen = Path(sys.argv[1])
 
