@@ -153,7 +153,7 @@ async def test_sighup_takes_new_settings_and_leaves_the_old_ones_when_they_are_n
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_who_reached_a_gate_that_stops_is_answered(make: Make, stream: Stream, workers: int) -> None:
     """Refused connections are fine: nothing was sent. A reset one is not: a request may have been lost with it."""
-    gate = make(workers=workers)
+    gate = make(workers=workers, toml="[ingest]\nnotice_seconds = 3\n")
     process = await asyncio.to_thread(gate.start)
     clients, seen = Clients(gate), []
     async with clients.posting(clients=8), clients.posting(clients=4, kept=True):
@@ -166,7 +166,7 @@ async def test_who_reached_a_gate_that_stops_is_answered(make: Make, stream: Str
             return seen[-1][0] == 503
 
         await until(unready)
-        await clients.more()  # for a second after that it goes on
+        await clients.more()  # for some seconds after that it goes on
         assert clients.closed > closed
         await until(gone(process))
     assert json.loads(seen[-1][1])["gate"] == "stopping"
