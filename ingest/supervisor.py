@@ -6,67 +6,32 @@
 
 The socket is open for as long as this process lives, so that nobody is refused whatever happens to the others. They are forked:
 another one is there in milliseconds, shares our memory, and has the settings of its fellows and not a file half written.
-uvicorn.supervisors.Multiprocess would read no settings again, respawn without pause, and hear no SIGTERM during a restart.
+uvicorn.supervisors.Multiprocess would read no settings again, respawn without pause, wait for ever for one that does not leave,
+and hear no SIGTERM during a restart.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
 import os
 import select
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable
 
-import structlog
-
-from ingest.link import Link
-from ingest.staffing import STEADY_SECONDS, Member, pause_seconds, plan
+from ingest.child import READY_SECONDS, SIGNALS, Child, Closable, Edition, start
+from ingest.staffing import STEADY_SECONDS, pause_seconds, plan
 from tidegate.errors import TidegateError, UnreachableError, UsageError
 from tidegate.telemetry import logs, shared
 
 log = logs.get(__name__)
 
-READY_SECONDS = 30.0
-"""How long a process may take until it serves."""
 HANG_SECONDS = 30.0
 """How long its event loop may stand still."""
 _CLEAN_UP_SECONDS = 5.0
 _TURN_SECONDS = 0.5
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-
-@dataclass(frozen=True)
-class Edition:
-    """Settings as they were read once: how many processes, and what each of them runs."""
-
-    workers: int
-    leave_seconds: float
-    """How long one may take to leave, its notice included."""
-    serve: Callable[[Link], None]
-    """Runs in the process until it has left; raises TidegateError when it cannot serve."""
-
-
-@dataclass(eq=False, kw_only=True)
-class Child(Member):
-    pid: int
-    runs: Edition
-    link: Link
-    slot: int
-    """The name of its metrics files; no two living processes have the same."""
-    started_at: float
-    leaving: bool = False
-    ends_at: float
-    """When it is killed, unless it is ready or gone by then."""
-    silent_seconds: float = 0.0
-    failure: tuple[int, str] | None = None
 
 
 class Supervisor:
@@ -101,7 +66,7 @@ class Supervisor:
         self._woken, self._waking = socket.socketpair()
         for end in (self._woken, self._waking):
             end.setblocking(False)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
         log.info("supervisor starts", workers=self._edition.workers, pid=os.getpid())
@@ -111,7 +76,8 @@ class Supervisor:
                 self._wait()
                 self._turn()
         finally:
-            for child in self._children:
+            # Others see that we are gone, and leave in order.
+            for child in [child for child in self._children if not child.ready]:
                 os.kill(child.pid, signal.SIGKILL)
         log.info("supervisor stopped", killed=self._killed)
         return 1 if self._killed else 0
@@ -149,10 +115,9 @@ class Supervisor:
 
     def _hear(self, child: Child) -> None:
         for line in child.link.hear():
+            child.silent_seconds = 0.0
             word, _, rest = line.partition(" ")
-            if word == "beat":
-                child.silent_seconds = 0.0
-            elif word == "ready":
+            if word == "ready":
                 child.ready = True
                 log.info("a gate process serves", process=child.pid)
                 if self._served is None or child.edition > self._served[0]:
@@ -248,6 +213,7 @@ class Supervisor:
             self._listener.close()  # theirs are still open; ours would take connections that nobody accepts any more
             for child in self._children:
                 self._send_away(child, "stop", now)
+            log.info("supervisor stops", processes=len(self._children))
         else:
             for child in self._children:
                 child.link.say("hurry")
@@ -261,70 +227,13 @@ class Supervisor:
             os.kill(child.pid, signal.SIGTERM)  # it may not listen to us yet, and has accepted nothing
 
     def _start(self, now: float) -> None:
-        ours, theirs = socket.socketpair()
         slot = next(slot for slot in range(len(self._children) + 1) if all(slot != c.slot for c in self._children))
+        ends: list[Closable] = [self._woken, self._waking, *(child.link for child in self._children)]
         try:
-            with _signals_held():
-                pid = os.fork()
-                if not pid:
-                    ours.close()
-                    self._live(Link(theirs), slot)
+            self._children.append(start(self._edition, self._number, slot, ends, now))
         except OSError as error:
-            ours.close()
             self._failures += 1
             self._start_at = now + pause_seconds(self._failures)
             log.error("cannot start a gate process", error=str(error))
-            if not self._children:
+            if self._served is None:
                 raise TidegateError(f"cannot start a gate process: {error}") from error
-            return
-        finally:
-            theirs.close()
-        self._children.append(
-            Child(
-                edition=self._number,
-                pid=pid,
-                runs=self._edition,
-                link=Link(ours),
-                slot=slot,
-                started_at=now,
-                ends_at=now + READY_SECONDS,
-            )
-        )
-
-    def _live(self, link: Link, slot: int) -> NoReturn:
-        """The new process, from fork to end: nothing of the supervisor's may be unwound in it."""
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all of us; it is the supervisor's
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            self._woken.close()
-            self._waking.close()
-            for child in self._children:
-                child.link.close()  # held open here, the end of the supervisor would not be seen by the others
-            faulthandler.enable()
-            shared.become(slot)
-            structlog.contextvars.bind_contextvars(process=os.getpid())
-            self._edition.serve(link)
-            code = 0
-        except TidegateError as error:
-            code = error.exit_code
-            link.say(f"failed {json.dumps([code, str(error)])}")
-        except BaseException:
-            log.exception("a gate process failed")
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Across a fork: a signal to the new process must not be swallowed by our handler, nor come out of our pipe."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

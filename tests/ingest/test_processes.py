@@ -153,7 +153,7 @@ async def test_sighup_takes_new_settings_and_leaves_the_old_ones_when_they_are_n
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_who_reached_a_gate_that_stops_is_answered(make: Make, stream: Stream, workers: int) -> None:
     """Refused connections are fine: nothing was sent. A reset one is not: a request may have been lost with it."""
-    gate = make(workers=workers)
+    gate = make(workers=workers, toml="[ingest]\nnotice_seconds = 3\n")
     process = await asyncio.to_thread(gate.start)
     clients, seen = Clients(gate), []
     async with clients.posting(clients=8), clients.posting(clients=4, kept=True):
@@ -166,7 +166,7 @@ async def test_who_reached_a_gate_that_stops_is_answered(make: Make, stream: Str
             return seen[-1][0] == 503
 
         await until(unready)
-        await clients.more()  # for a second after that it goes on
+        await clients.more()  # for some seconds after that it goes on
         assert clients.closed > closed
         await until(gone(process))
     assert json.loads(seen[-1][1])["gate"] == "stopping"
@@ -181,9 +181,11 @@ async def test_a_second_signal_skips_the_notice(make: Make) -> None:
     process = await gate.started()
     for child in gate.children():
         os.kill(child, signal.SIGTERM)  # a service manager signals all of them at once: that is no second one
-    process.signal(signal.SIGTERM)
     await until(lambda: gate.says("gate leaves", times=2))
-    assert (await ask(gate, "/readyz"))[0] == 503
+    process.signal(signal.SIGTERM)
+    await until(lambda: gate.says("supervisor stops"))
+    for _ in range(50):
+        assert (await ask(gate, "/readyz"))[0] == 503
     process.signal(signal.SIGTERM)
     await until(gone(process))
     assert process.exit_code == 0
@@ -358,7 +360,8 @@ def test_a_process_that_hangs_is_ended_shown_and_replaced(tmp_path: Path) -> Non
         textwrap.dedent("""
         import os, signal, socket, sys, time
         from pathlib import Path
-        from ingest.supervisor import Edition, Supervisor
+        from ingest.child import Edition
+        from ingest.supervisor import Supervisor
 
         seen = Path(sys.argv[1])
 

@@ -75,8 +75,9 @@ def _supervise(context: Context, settings: Settings, read: Callable[[], Settings
     with folder as path:
         shared.share(Path(path))
         from ingest import service
+        from ingest.child import Edition
         from ingest.link import Link
-        from ingest.supervisor import Edition, Supervisor
+        from ingest.supervisor import Supervisor
 
         service.sources(settings)  # settings errors before the port is taken
         listener, outlived = _listener(settings)
