@@ -6,6 +6,7 @@ Everything else is handed on.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -105,6 +106,9 @@ class Gate:
             self._note(request, problem, error)
         except GoneError:
             raise
+        except asyncio.CancelledError:
+            # The gate stops and has waited for as long as it may. The event may be durable: sent again it is recognised.
+            problem = problems.nowhere_durable(self._retry_after_seconds())
         except Exception:
             log.exception("a webhook failed for a reason of ours", request_id=request.head.request_id)
             problem = problems.nowhere_durable(self._retry_after_seconds())

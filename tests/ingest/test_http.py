@@ -311,3 +311,28 @@ async def test_who_hangs_up_is_not_answered_and_counted_as_gone(gate: Running) -
         return 'tidegate_ingest_requests_total{source="crm",status="499"}' in text
 
     await until(counted)
+
+
+async def test_a_request_that_a_stopping_gate_gives_up_is_503_and_no_fault(
+    gate: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvicorn cancels what has not ended in time; its own answer would be a 500, which some providers take for good."""
+    under_way: list[asyncio.Task[Any]] = []
+
+    async def never(*_args: Any, **_kwargs: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.append(task)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(gate.parts.tiers, "keep", never)
+    asked = asyncio.create_task(gate.post("crm"))
+
+    async def begun() -> bool:
+        return bool(under_way)
+
+    await until(begun)
+    under_way[0].cancel()
+    status, headers, _ = await asked
+    assert status == 503
+    assert int(headers["retry-after"]) >= 7

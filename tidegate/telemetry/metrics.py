@@ -24,7 +24,10 @@ INGEST_SECONDS = Histogram(
 )
 KEPT = Counter("tidegate_kept_total", "Events made durable before their 202, by tier; duplicates included.", ["tier"])
 ADMISSION_CLOSED = Gauge(
-    "tidegate_admission_closed", "1 while the gate answers 503 since this is at its limit.", ["limit"]
+    "tidegate_admission_closed",
+    "1 while the gate answers 503 since this is at its limit.",
+    ["limit"],
+    multiprocess_mode="livemax",
 )
 REJECTED = Counter(
     "tidegate_rejected_total",
@@ -63,9 +66,11 @@ REDIS_ERRORS = Counter("tidegate_redis_errors_total", "Failed talks with Redis."
 REDIS_RESETS = Counter(
     "tidegate_redis_resets_total", "Times this worker was the first to see that Redis lost its data."
 )
-INBOX_ROWS = Gauge("tidegate_inbox_rows", "Events in Postgres that wait for Redis.")
-INBOX_BYTES = Gauge("tidegate_inbox_bytes", "Bytes of them.")
-INBOX_OLDEST_SECONDS = Gauge("tidegate_inbox_oldest_seconds", "Age of the oldest of them; 0 when none.")
+INBOX_ROWS = Gauge("tidegate_inbox_rows", "Events in Postgres that wait for Redis.", multiprocess_mode="livemostrecent")
+INBOX_BYTES = Gauge("tidegate_inbox_bytes", "Bytes of them.", multiprocess_mode="livemostrecent")
+INBOX_OLDEST_SECONDS = Gauge(
+    "tidegate_inbox_oldest_seconds", "Age of the oldest of them; 0 when none.", multiprocess_mode="livemostrecent"
+)
 INBOX_MOVED = Counter("tidegate_inbox_moved_total", "Events moved from Postgres to the streams.")
 UNACCOUNTED = Gauge(
     "tidegate_unaccounted",
