@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ingest import adapters, description
 from ingest.admission import Admission, Bounds
@@ -126,7 +125,7 @@ def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, s
     )
     pauses = PauseView(Pauses(stream.client, settings.stream.prefix))
     readiness = Readiness(stream.client, tiers)
-    gate: ASGIApp = Gate(
+    gate = Gate(
         configured,
         tiers,
         admission,
@@ -149,8 +148,6 @@ def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, s
         ),
         health.application(ready=readiness, more=[description.route]),
     )
-    if ingest.trusted_proxies:
-        gate = ProxyHeadersMiddleware(gate, trusted_hosts=ingest.trusted_proxies)  # type: ignore[arg-type, assignment]
     background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run]
     if inboxing is not None:
         background.append(inboxing.fuse.run)

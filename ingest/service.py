@@ -50,6 +50,7 @@ async def serve(
             drain_seconds=ingest.drain_seconds,
             http=protocol(connections),
             keep_alive_seconds=round(ingest.keep_alive_seconds),
+            trusted_proxies=ingest.trusted_proxies,
         )
         leaving = Leaving(
             gate,

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import uvicorn
@@ -86,8 +86,12 @@ def server(
     lifespan: bool = False,
     http: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
     keep_alive_seconds: int = 30,
+    trusted_proxies: Sequence[str] = (),
 ) -> Server:
-    """Return a server for ``app``; serve it on a socket of `listen`. ``http`` is how it talks; see ingest/protocol.py."""
+    """Return a server for ``app``; serve it on a socket of `listen`. ``http`` is how it talks; see ingest/protocol.py.
+
+    ``trusted_proxies``: addresses and networks whose X-Forwarded-For and -Proto are believed.
+    """
     return Server(
         uvicorn.Config(
             app,
@@ -97,8 +101,8 @@ def server(
             log_config=None,
             access_log=False,
             server_header=False,
-            # uvicorn's default believes what X-Forwarded-For says when a client on this host says it.
-            proxy_headers=False,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
             timeout_keep_alive=keep_alive_seconds,
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )

@@ -102,7 +102,9 @@ async def running(
     metrics.declare_sources(configured)
     parts = assemble(configured, stream, pool, settings)
     listener = listen("127.0.0.1", 0)
-    serving = server(parts.gate, http=protocol(Connections.of(settings.ingest)))
+    serving = server(
+        parts.gate, http=protocol(Connections.of(settings.ingest)), trusted_proxies=settings.ingest.trusted_proxies
+    )
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with parts.running(), aiohttp.ClientSession() as session:
         task = asyncio.create_task(serving.serve(sockets=[listener]))
