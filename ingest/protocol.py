@@ -230,7 +230,7 @@ class GateProtocol(HttpToolsProtocol):
         self._place()
 
     def write(self, data: bytes) -> None:
-        """A cycle writes head and body apart; together they are one system call, a fifth of a small request's whole cost."""
+        """A cycle writes head and body apart; together they are one system call and one packet."""
         cycle = self._answering
         if cycle is not self._begun and cycle is not None and cycle.response_started:
             self._begun = cycle
