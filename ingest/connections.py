@@ -43,6 +43,8 @@ _PARTED_MAX = 128
 """So many of them beside connections_max; beyond that whoever lingers longest is cut off."""
 _FILES_RESERVED = 2 * _PARTED_MAX
 """Open files that are no connections: Redis, Postgres, logs; and clients that were just accepted and have to be turned away."""
+_ACCEPTED_MAX = 2048
+"""The backlog of `tidegate.serving.listen`: so many may be accepted in one turn, before any of them is closed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +209,15 @@ def within_open_files(connections: int) -> int:
     Without this accept() would find the limit, and drop whoever comes; and so would the next connection to Redis.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _FILES_RESERVED
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    if soft == resource.RLIM_INFINITY:
         return connections
+    generous = connections + _FILES_RESERVED + _ACCEPTED_MAX
+    if soft < generous:
+        soft = generous if hard == resource.RLIM_INFINITY else min(generous, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     room = max(soft // 2, soft - _FILES_RESERVED)
+    if room >= connections:
+        return connections
     log.warning(
         "fewer connections than connections_max: raise the limit of open files (ulimit -n)",
         connections=room,

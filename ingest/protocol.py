@@ -75,6 +75,10 @@ class GateProtocol(HttpToolsProtocol):
         self.line: Line | None = None
         self._answering: RequestResponseCycle | None = None
         """Whose application runs, or ran last; `cycle` is the newest, and may wait in `pipeline` behind it."""
+        self._begun: RequestResponseCycle | None = None
+        """Whose answer was begun last."""
+        self._held = b""
+        """Its head, until the first of its body comes."""
         self._requests = 0
         self._in_head = False
         self._in_body = False
@@ -215,6 +219,7 @@ class GateProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self._ended or self.transport.is_closing():
             return
+        self._let_go()  # of an answer without a body
         if self.pipeline:
             self._answering, app = self.pipeline.pop()
             self._start_asgi_task(self._answering, app)
@@ -225,7 +230,16 @@ class GateProtocol(HttpToolsProtocol):
         self._place()
 
     def write(self, data: bytes) -> None:
-        self.transport.write(data)
+        """A cycle writes head and body apart; together they are one system call and one packet."""
+        cycle = self._answering
+        if cycle is not self._begun and cycle is not None and cycle.response_started:
+            self._begun = cycle
+            self._held = data
+        elif self._held:
+            self.transport.write(self._held + data)
+            self._held = b""
+        else:
+            self.transport.write(data)
 
     def is_closing(self) -> bool:
         return self._ended or self.transport.is_closing()
@@ -264,6 +278,11 @@ class GateProtocol(HttpToolsProtocol):
 
     def _busy(self) -> bool:
         return self._answering is not None and not self._answering.response_complete
+
+    def _let_go(self) -> None:
+        if self._held:
+            self.transport.write(self._held)
+            self._held = b""
 
     def _place(self) -> None:
         """Stand in line for whatever we wait for now."""
@@ -359,6 +378,7 @@ class GateProtocol(HttpToolsProtocol):
         if self._ended or self.transport.is_closing():
             return
         self._ended = True
+        self._let_go()
         if problem is not None:
             self.transport.write(self._answer(problem))
         lingers = (self._in_body or self._deaf) and not self._eof

@@ -555,6 +555,15 @@ async def test_who_reads_slowly_but_reads_gets_all_of_it(start_hall: StartHall) 
         assert [len((await wire.answer()).body) for _ in range(3)] == [10_000_000] * 3
 
 
+async def test_an_answer_without_a_body_is_sent_all_the_same(start_hall: StartHall) -> None:
+    hall = await start_hall()
+    async with Wire(hall.port) as wire:
+        await wire.send(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert (await wire.answer()).status == 200
+        await wire.send(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert [answer.status for answer in await wire.rest()] == [200]
+
+
 async def test_who_ends_while_we_work_gets_the_answer(start_hall: StartHall) -> None:
     hall = await start_hall()
     hall.desk.open.clear()
@@ -588,6 +597,7 @@ async def test_a_client_that_vanishes_while_we_work_leaves_nothing_behind(
             return hall.desk.at_work == 1
 
         await until(at_work)
+        wire.vanish()
 
     async def gone() -> bool:
         return len(hall.connections) == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 import sys
 import time
 import urllib.request
@@ -92,6 +94,12 @@ class Wire:
     def end(self) -> None:
         """Send no more, but go on reading."""
         self.writer.write_eof()
+
+    def vanish(self) -> None:
+        """Be gone as one whose process was killed: with a reset, which is no end of sending."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     async def answer(self, *, seconds: float = 20.0) -> Answer:
         """Return the next answer; fail when none comes."""
