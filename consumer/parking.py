@@ -16,7 +16,7 @@ from consumer.part import Part
 from consumer.reading import Read
 from tidegate.event import Delivery
 
-DELAY_MS_MAX = 3_600_000
+DELAY_MS_MAX = 4 * 3_600_000
 """Parked again after this at the latest, and after half of it at the earliest."""
 
 

@@ -34,26 +34,32 @@ class Pausing:
         """Look for the first time. Raises redis-py's errors: who knows nothing of the pauses must not apply anything."""
         await self._view.load()
 
-    async def look(self) -> int:
-        """Look again, once a second or so; return how many deliveries are due now since their source goes on.
-
-        Raises redis-py's errors: the next look does what this one did not.
-        """
+    async def look(self) -> None:
+        """Look again, once a second or so."""
         await self._view.refresh()
+        self._parked |= self._view.held
+
+    async def release(self) -> int:
+        """Make due what waits for sources that go on; return how many deliveries. Not part of `look`: a million take a while.
+
+        Raises redis-py's errors: the next call does what this one did not.
+        """
         total = 0
         for source in sorted(self._parked - self._view.held):
             # Before the call, not after it: what is parked meanwhile, by a lane that decided before we looked, comes back in.
             self._parked.discard(source)
             try:
-                released = await self._stream.resume(source)
+                released = await self._resume(source)
             except BaseException:
                 self._parked.add(source)
                 raise
             if released:
                 log.info("a source goes on: what waited is due", source=source, count=released)
             total += released
-        self._parked |= self._view.held
         return total
+
+    async def _resume(self, source: str) -> int:
+        return await self._stream.resume(source, wanted=lambda: source not in self._view.held)
 
     def parked(self, sources: Iterable[str]) -> None:
         """Note, after they were parked, that deliveries of ``sources`` wait: they may have been resumed in between."""

@@ -79,6 +79,7 @@ class Upkeep:
             group.create_task(self._forever(self.beat, lambda: third))
             group.create_task(self._forever(self.sweep_in_turn, lambda: min(third, SWEEP_EVERY_SECONDS)))
             group.create_task(self._forever(self.pausing.look, lambda: LOOK_EVERY_SECONDS))
+            group.create_task(self._forever(self.pausing.release, lambda: LOOK_EVERY_SECONDS / 4))
             group.create_task(self._forever(self.retire, lambda: 60.0))
             group.create_task(self._forever(self.measure, lambda: 5.0))
 

@@ -145,6 +145,9 @@ async def test_thousands_are_resumed_in_bounded_steps(
 ) -> None:
     monkeypatch.setattr("tidegate.stream.stream.RELEASED_MAX", 10)
     await hold(stream, client, *(str(number) for number in range(30)))
-    assert await stream.resume("shop") == 30
+    answers = iter([True, False, False])
+    assert await stream.resume("shop", wanted=lambda: next(answers)) == 10, "put on hold again meanwhile"
+    assert await stream.held("shop") == 20
+    assert await stream.resume("shop") == 20
     assert len(await due(client, stream)) == 30
     assert (await reenter(stream, count=100))[0] == 30

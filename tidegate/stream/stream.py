@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tidegate.stream.keys import GROUP, Keys, event_digest, replay_digest, row_digest
@@ -144,17 +144,21 @@ class Stream(Pending):
         """Make the orphans of ``parents`` due now, on every shard; return how many were waiting."""
         return sum([await self._release(keys, keys.waiting(parent)) for parent in parents for keys in self.keys])
 
-    async def resume(self, source: str) -> int:
-        """Make due now, on every shard, what waits until ``source`` is resumed; return how many were waiting."""
-        return sum([await self._release(keys, keys.held(source)) for keys in self.keys])
+    async def resume(self, source: str, *, wanted: Callable[[], bool] = lambda: True) -> int:
+        """Make due now, on every shard, what waits until ``source`` is resumed; return how many were waiting.
 
-    async def _release(self, keys: Keys, waiting: str) -> int:
+        A million take a while: ``wanted`` is asked between steps, and ends it when the answer is no.
+        """
+        return sum([await self._release(keys, keys.held(source), wanted) for keys in self.keys])
+
+    async def _release(self, keys: Keys, waiting: str, wanted: Callable[[], bool] = lambda: True) -> int:
         released = 0
-        while True:
+        while wanted():
             taken: int = await self._move("release", [waiting, keys.due], [RELEASED_MAX])
             released += taken
             if taken < RELEASED_MAX:
-                return released
+                break
+        return released
 
     async def held(self, source: str) -> int:
         """Return how many deliveries wait until ``source`` is resumed.

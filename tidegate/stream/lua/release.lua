@@ -9,7 +9,10 @@ An id whose entry has left the retry stream meanwhile is no longer in due, and X
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local waiting = redis.call('SPOP', KEYS[1], tonumber(ARGV[1]))
+local due = {}
 for _, id in ipairs(waiting) do
-  redis.call('ZADD', KEYS[2], 'XX', now_ms, id)
+  due[#due + 1] = now_ms
+  due[#due + 1] = id
 end
+if #due > 0 then redis.call('ZADD', KEYS[2], 'XX', unpack(due)) end -- one command: each is written to the log by itself
 return #waiting
