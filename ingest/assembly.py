@@ -15,10 +15,12 @@ from starlette.types import ASGIApp
 from ingest import adapters, description
 from ingest.admission import Admission, Bounds
 from ingest.appender import Appender
+from ingest.connections import Connections, Reason
 from ingest.fuse import Fuse
 from ingest.gate import Gate, Limits
 from ingest.inboxing import Inboxing
 from ingest.looking import Looking
+from ingest.problems import Problem
 from ingest.rates import AddressRates, Rate
 from ingest.readiness import Readiness
 from ingest.receiving import Receiving
@@ -69,6 +71,7 @@ class Parts:
     tiers: Tiers
     readiness: Readiness
     rejects: Rejects
+    connections: Connections
     background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
 
     @asynccontextmanager
@@ -151,7 +154,19 @@ def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, s
     background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run]
     if inboxing is not None:
         background.append(inboxing.fuse.run)
-    return Parts(gate, tiers, readiness, rejects, tuple(background))
+    connections = Connections.of(ingest, _noting(rejects))
+    return Parts(gate, tiers, readiness, rejects, connections, tuple(background))
+
+
+def _noting(rejects: Rejects) -> Callable[[Problem, Reason, str], None]:
+    """Return what records a request that was refused before it was one: its source is not known then."""
+
+    def refused(problem: Problem, reason: Reason, address: str) -> None:
+        if problem.status < 500:
+            why = "too_slow" if reason == "header_slow" else "headers"
+            rejects.note(source="", status=problem.status, reason=why, address=address, now_seconds=time.time())
+
+    return refused
 
 
 def _inboxing(pool: Pool, ingest: IngestSettings) -> Inboxing:

@@ -11,9 +11,11 @@ import asyncio
 import resource
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, Self, get_args
 
+from ingest.problems import Problem
 from tidegate.settings import IngestSettings
 from tidegate.telemetry import logs, metrics
 
@@ -99,8 +101,12 @@ class Guest(Protocol):
 class Connections:
     """The open connections of this process."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, refused: Callable[[Problem, Reason, str], None] = lambda *_: None
+    ) -> None:
+        """``refused`` is told of each request that is refused before it is one: the answer, why, and the client's address."""
         self.limits = limits
+        self.refused = refused
         self.closed: Counter[Reason] = Counter()
         """What we closed, and why."""
         self.leaving = False
@@ -122,10 +128,10 @@ class Connections:
             metrics.CONNECTIONS_CLOSED.labels(reason)  # shown from the start, as 0
 
     @classmethod
-    def of(cls, settings: IngestSettings) -> Self:
+    def of(cls, settings: IngestSettings, refused: Callable[[Problem, Reason, str], None] = lambda *_: None) -> Self:
         """Return one for a process with ``settings``, with no more connections than it may open files."""
         limits = ConnectionLimits.of(settings)
-        return cls(replace(limits, connections_max=within_open_files(limits.connections_max)))
+        return cls(replace(limits, connections_max=within_open_files(limits.connections_max)), refused)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -34,6 +34,7 @@ class Head:
     content_type: str
     coding: str
     has_body: bool
+    hosts: int
 
     @classmethod
     def of(cls, scope: Scope) -> Head:
@@ -55,6 +56,7 @@ class Head:
             content_type=", ".join(given.get("content-type", [])).partition(";")[0].strip().lower(),
             coding=", ".join(value for value in given.get("content-encoding", []) if value).lower(),
             has_body="transfer-encoding" in given or any(value != "0" for value in given.get("content-length", [])),
+            hosts=len(given.get("host", [])) if scope["http_version"] != "1.0" else 1,
         )
 
     def header(self, name: str) -> str:
@@ -63,6 +65,10 @@ class Head:
 
     def check(self, source: Source, *, body_bytes_max: int) -> Head:
         """Return the head with its coding made plain; raise ProblemError for what needs no look at the body."""
+        if self.hosts != 1:  # a proxy and we could each take another one for the URL that is signed
+            raise ProblemError(problems.BAD_HOST, "headers", f"{self.hosts} Host headers")
+        if self.header("transfer-encoding").lower() not in ("", "chunked"):
+            raise ProblemError(problems.WRONG_CODING, "encoding")
         types = [value for key, value in self.headers if key == "content-type"]
         if len(types) > 1 or (types and not source.adapter.takes(self.content_type)):
             raise ProblemError(problems.WRONG_TYPE, "content_type")

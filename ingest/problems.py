@@ -57,7 +57,9 @@ WRONG_CODING = Problem(415, "unsupported-coding", "Send the body as it is, or co
 UNAUTHORIZED = Problem(401, "unauthorized", "Signature missing, wrong or stale")
 MALFORMED = Problem(400, "malformed", "The body is not what this provider sends")
 NO_EVENT_ID = Problem(400, "no-event-id", "The event has no id to recognise it by")
-BAD_HOST = Problem(400, "bad-host", "The Host header names no host")
+NOT_HTTP = Problem(400, "not-http", "This is no request that HTTP/1.1 allows")
+HEADERS_TOO_LARGE = Problem(431, "headers-too-large", "Request line and headers are larger than this gate accepts")
+BAD_HOST = Problem(400, "bad-host", "The Host header is missing, repeated, or names no host")
 
 
 def not_https(location: str) -> Problem:
@@ -78,6 +80,16 @@ def overloaded(retry_after_seconds: int) -> Problem:
 def paused(retry_after_seconds: int) -> Problem:
     """Return the answer of a source that is paused."""
     return Problem(503, "paused", "This source is paused; try again later", retry_after_seconds)
+
+
+def too_many_connections(retry_after_seconds: int) -> Problem:
+    """Return the answer for a connection there is no room for."""
+    return Problem(503, "too-many-connections", "Too many connections; try again later", retry_after_seconds)
+
+
+def unreadable(retry_after_seconds: int) -> Problem:
+    """Return the answer for a request that we fail to read; 400 would tell a provider never to send it again."""
+    return Problem(503, "failed", "The request could not be read for a reason of ours; try again", retry_after_seconds)
 
 
 def nowhere_durable(retry_after_seconds: int) -> Problem:

@@ -15,15 +15,13 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from ingest import problems
+from ingest.answering import HARDENING
 from ingest.connections import Connections, Line, Reason
 from ingest.problems import Problem
 from tidegate.telemetry import logs
 
 log = logs.get(__name__)
-
-NOT_HTTP = Problem(400, "not-http", "This is no request that HTTP/1.1 allows")
-TOO_SLOW = Problem(408, "too-slow", "The request took too long to arrive")
-HEADERS_TOO_LARGE = Problem(431, "headers-too-large", "Request line and headers are larger than this gate accepts")
 
 _PIPELINED_MAX = 8
 """Requests kept behind the one being answered. No provider sends any; each costs some 3 KiB, and 14,000 fit into one read."""
@@ -41,14 +39,6 @@ def protocol(register: Connections) -> type[HttpToolsProtocol]:
 
     Bound.register = register
     return Bound
-
-
-def _full(retry_after_seconds: int) -> Problem:
-    return Problem(503, "too-many-connections", "Too many connections; try again later", retry_after_seconds)
-
-
-def _failed(retry_after_seconds: int) -> Problem:
-    return Problem(503, "failed", "The request could not be read for a reason of ours; try again", retry_after_seconds)
 
 
 class _NotHttpError(Exception):
@@ -102,7 +92,7 @@ class GateProtocol(HttpToolsProtocol):
         if self.register.enter(self):
             self._place()
         else:
-            self._refuse(_full(self.register.limits.retry_after_seconds), "full")
+            self._refuse(problems.too_many_connections(self.register.limits.retry_after_seconds), "full")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
@@ -141,7 +131,7 @@ class GateProtocol(HttpToolsProtocol):
                 self._give_up(error)
             else:
                 if self._barren > (most if self._in_body else most - 1):
-                    self._refuse(HEADERS_TOO_LARGE, "header_large")
+                    self._refuse(problems.HEADERS_TOO_LARGE, "header_large")
                 elif self.pipeline and len(self.cycle.body) > most:
                     self.register.count("pipelined")
                     self._enough()
@@ -256,7 +246,7 @@ class GateProtocol(HttpToolsProtocol):
             self._end(None)
         elif line is self.register.heads:
             if self._in_head or (self._barren and not self._in_body):
-                self._refuse(TOO_SLOW, "header_slow")
+                self._refuse(problems.TOO_SLOW, "header_slow")
             else:
                 self.register.count("silent")
                 self._end(None)
@@ -335,10 +325,10 @@ class GateProtocol(HttpToolsProtocol):
             self._enough()
         elif isinstance(cause, _NotHttpError | httptools.HttpParserError | UnicodeDecodeError | None):
             log.debug("malformed HTTP", error=str(cause or error))
-            self._refuse(NOT_HTTP, "malformed")
+            self._refuse(problems.NOT_HTTP, "malformed")
         else:  # 400 would tell a provider never to send it again
             log.error("a request could not be read for a reason of ours", exc_info=cause)
-            self._refuse(_failed(self.register.limits.retry_after_seconds), "failed")
+            self._refuse(problems.unreadable(self.register.limits.retry_after_seconds), "failed")
 
     def _forget_the_half(self) -> None:
         """Of the requests that wait, drop the one that is not there whole."""
@@ -361,6 +351,7 @@ class GateProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem, reason: Reason) -> None:
         """Answer what came last with ``problem``, and nothing after it."""
         self.register.count(reason)
+        self.register.refused(problem, reason, self.client[0] if self.client else "")
         self._forget_the_half()
         self._stop_hearing()
         if self._in_body:
@@ -396,7 +387,7 @@ class GateProtocol(HttpToolsProtocol):
     def _answer(self, problem: Problem) -> bytes:
         body = problem.body()
         content = [STATUS_LINE[problem.status]]
-        for name, value in (*self.server_state.default_headers, *problem.headers()):
+        for name, value in (*self.server_state.default_headers, *problem.headers(), *HARDENING):
             content += [name, b": ", value, b"\r\n"]
         content += [b"content-length: ", str(len(body)).encode(), b"\r\nconnection: close\r\n\r\n", body]
         return b"".join(content)

@@ -6,7 +6,6 @@ import socket
 from contextlib import AsyncExitStack
 
 from ingest.assembly import assemble, sources, streams
-from ingest.connections import Connections
 from ingest.leaving import Leaving
 from ingest.link import Link
 from ingest.protocol import protocol
@@ -44,11 +43,10 @@ async def serve(
             await stack.enter_async_context(pool)
         parts = assemble(configured, streams(client, settings), pool, settings)
         await start(settings, client, parts.tiers)
-        connections = Connections.of(ingest)
         gate = server(
             parts.gate,
             drain_seconds=ingest.drain_seconds,
-            http=protocol(connections),
+            http=protocol(parts.connections),
             keep_alive_seconds=round(ingest.keep_alive_seconds),
             trusted_proxies=ingest.trusted_proxies,
         )
@@ -57,7 +55,7 @@ async def serve(
             listener,
             notice_seconds=ingest.notice_seconds,
             unready=parts.readiness.stop,
-            close_each=connections.leave,
+            close_each=parts.connections.leave,
             outlived=outlived,
         )
         address = listener.getsockname()

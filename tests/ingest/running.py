@@ -14,7 +14,6 @@ from typing import Any
 import aiohttp
 
 from ingest.assembly import Parts, assemble, sources
-from ingest.connections import Connections
 from ingest.protocol import protocol
 from ingest.source import Source
 from tidegate.postgres import Pool
@@ -102,9 +101,7 @@ async def running(
     metrics.declare_sources(configured)
     parts = assemble(configured, stream, pool, settings)
     listener = listen("127.0.0.1", 0)
-    serving = server(
-        parts.gate, http=protocol(Connections.of(settings.ingest)), trusted_proxies=settings.ingest.trusted_proxies
-    )
+    serving = server(parts.gate, http=protocol(parts.connections), trusted_proxies=settings.ingest.trusted_proxies)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with parts.running(), aiohttp.ClientSession() as session:
         task = asyncio.create_task(serving.serve(sockets=[listener]))

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 
 from tests.fixtures import until
-from tests.ingest.running import BODIES, Running, running
-from tidegate.stream import Pauses, Stream
+from tests.ingest.running import BODIES, SECRETS, Running, running
+from tidegate.stream import Pauses, Rejected, RejectedLog, Stream
 
 Start = Callable[..., Awaitable[Running]]
 JSON = {"content-type": "application/json"}
@@ -336,3 +336,61 @@ async def test_a_request_that_a_stopping_gate_gives_up_is_503_and_no_fault(
     status, headers, _ = await asked
     assert status == 503
     assert int(headers["retry-after"]) >= 7
+
+
+# ---- What is refused is on record
+
+
+async def _refused(gate: Running, count: int) -> dict[str, Rejected]:
+    """Return the records by reason, once there are so many."""
+    log = RejectedLog(gate.stream.client, prefix=gate.stream.keys[0].prefix)
+    found: list[Any] = []
+
+    async def recorded() -> bool:
+        found[:] = await log.newest(100)
+        return len(found) >= count
+
+    await until(recorded)
+    return {record.reason: record for _, record in found}
+
+
+async def test_each_refusal_is_recorded_with_what_a_person_needs_to_mend_it(gate: Running) -> None:
+    await gate.raw("POST", "/webhooks/nobody", data=b"{}", headers=JSON)
+    await gate.raw("GET", "/webhooks/crm")
+    await gate.raw("POST", "/webhooks/crm", data=b"{}", headers={"content-type": "text/plain"})
+    headers, body = gate.signed("crm")
+    await gate.raw("POST", "/webhooks/crm", data=body + b"\n", headers=[*headers, ("x-request-id", "r-1")])
+    stale = [(name, "1700000000" if name == "webhook-timestamp" else value) for name, value in headers]
+    await gate.raw("POST", "/webhooks/crm", data=body, headers=stale)
+    reader, writer = await _open(gate)
+    writer.write(b"no HTTP at all\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    found = await _refused(gate, 6)
+    assert found.keys() == {"unknown_source", "method", "content_type", "bad_signature", "stale", "headers"}
+    wrong = found["bad_signature"]
+    assert (wrong.source, wrong.provider, wrong.status, wrong.scheme) == ("crm", "standard-webhooks", 401, "v1")
+    assert (wrong.request_id, wrong.bytes, wrong.address) == ("r-1", len(body) + 1, "127.0.0.1")
+    assert "without the newline" in wrong.detail
+    clock = found["stale"].clock_seconds
+    assert clock is not None
+    assert clock > 300
+    assert not {text for text in (str(item) for item in found.values()) if SECRETS["crm"][6:] in text}
+
+
+async def test_what_is_only_turned_away_for_now_is_not(start: Start) -> None:
+    gate = await start(backlog_max=1)
+    await asyncio.gather(*(gate.post("crm", message_id=str(n)) for n in range(6)))
+    await gate.raw("GET", "/webhooks/crm")
+    assert (await _refused(gate, 1)).keys() == {"method"}
+
+
+@pytest.mark.parametrize("hosts", [[], ["a.example", "b.example"]])
+async def test_no_host_or_two_of_them_are_400(gate: Running, hosts: list[str]) -> None:
+    headers, body = gate.signed("crm")
+    lines = [f"{name}: {value}" for name, value in headers] + [f"Host: {host}" for host in hosts]
+    head = "\r\n".join(["POST /webhooks/crm HTTP/1.1", f"Content-Length: {len(body)}", *lines, "", ""])
+    reader, writer = await _open(gate)
+    writer.write(head.encode() + body)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
