@@ -100,6 +100,33 @@ def test_depth_two_hundred_and_lone_surrogates_are_read() -> None:
     assert jsontext.loads(b'"\\ud800"') == "\ud800"
 
 
+def test_an_array_of_more_than_was_asked_for_is_not_walked_to_its_end() -> None:
+    assert len(jsontext.elements(b"[1,2,3]", count_max=3)) == 3
+    with pytest.raises(jsontext.TooManyError):
+        jsontext.elements(b"[1,2,3,4, and this is not read any more", count_max=3)
+
+
+def _depth(value: Any) -> int:
+    if not isinstance(value, list | dict):
+        return 0
+    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(values | st.lists(st.text(alphabet='[]{}"\\')), styles, st.integers(1, 8))
+def test_json_is_as_deep_as_it_is(value: Any, style: dict[str, Any], depth_max: int) -> None:
+    assert jsontext.is_deeper(_write(value, style), depth_max) == (_depth(value) > depth_max)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 128, 500])
+def test_the_depth_that_is_allowed_is_not_too_deep_and_one_more_is(depth: int) -> None:
+    nest = b"[" * depth + b"]" * depth
+    array = b"[%s]" % b",".join([nest[1:-1] or b"0"] * 3)
+    for raw in (nest, array, nest.replace(b"[", b'{"[":').replace(b"]", b"}")):
+        assert not jsontext.is_deeper(raw, depth)
+        assert depth == 1 or jsontext.is_deeper(raw, depth - 1)
+
+
 @pytest.mark.parametrize(
     ("raw", "values", "rest"),
     [
@@ -124,6 +151,7 @@ def test_a_member_is_cut_out_and_nothing_else(raw: bytes, values: list[Any], res
     found = jsontext.cut(raw, "s")
     assert (found.values, found.rest) == (values, rest)
     assert found.others == jsontext.loads(rest)
+    assert jsontext.values(raw, "s") == values
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -148,8 +176,9 @@ def test_cutting_the_quick_way_and_the_thorough_way_agree(value: dict[str, Any],
     ],
 )  # fmt: skip
 def test_what_is_no_object_is_not_cut(raw: bytes) -> None:
-    with pytest.raises(jsontext.NotJsonError):
-        jsontext.cut(raw, "s")
+    for read in (jsontext.cut, jsontext.values):
+        with pytest.raises(jsontext.NotJsonError):
+            read(raw, "s")
 
 
 @settings(deadline=None)  # a busy machine is no failure

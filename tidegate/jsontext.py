@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn
 
 
@@ -33,14 +34,14 @@ _AFTER = re.compile(r"[ \t\n\r]*([,\]}]?)[ \t\n\r]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def _scan(text: str, start: int) -> tuple[Any, int]:
+def _scan(text: str, start: int, fast: json.JSONDecoder = _FAST, exact: json.JSONDecoder = _EXACT) -> tuple[Any, int]:
     try:
         try:
-            return _FAST.raw_decode(text, start)
+            return fast.raw_decode(text, start)
         except (json.JSONDecodeError, NotJsonError):
             raise
         except ValueError:  # an integer of more than 4300 digits
-            return _EXACT.raw_decode(text, start)
+            return exact.raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise NotJsonError(f"{error.msg} at character {error.pos}") from None
     except RecursionError:
@@ -56,17 +57,25 @@ def _text(raw: bytes) -> str:
 
 def loads(raw: bytes) -> Any:
     """Return the value of the JSON text ``raw``; raise NotJsonError when it is not exactly one."""
-    text = _text(raw)
-    value, end = _scan(text, _skip(text, 0))
+    return _whole(_text(raw), _FAST, _EXACT)
+
+
+def _whole(text: str, fast: json.JSONDecoder, exact: json.JSONDecoder) -> Any:
+    value, end = _scan(text, _skip(text, 0), fast, exact)
     if _skip(text, end) != len(text):
         raise NotJsonError(f"extra data at character {end}")
     return value
 
 
-def elements(raw: bytes) -> list[tuple[Any, bytes]]:
+class TooManyError(ValueError):
+    """The array has more elements than were asked for."""
+
+
+def elements(raw: bytes, *, count_max: int | None = None) -> list[tuple[Any, bytes]]:
     """Return the value and the exact bytes of each element of the JSON array ``raw``.
 
-    Raises NotJsonError when ``raw`` is not one JSON array.
+    Raises NotJsonError when ``raw`` is not one JSON array, and TooManyError at the element after ``count_max``: to walk
+    over a million of them takes seconds.
     """
     text = _text(raw)
     at = _skip(text, 0)
@@ -79,6 +88,8 @@ def elements(raw: bytes) -> list[tuple[Any, bytes]]:
     else:
         while True:
             value, end = _scan(text, at)
+            if len(found) == count_max:
+                raise TooManyError(f"more than {count_max} elements")
             found.append((value, text[at:end].encode()))
             mark, at = _after(text, end)
             if mark == "]":
@@ -105,20 +116,54 @@ def cut(raw: bytes, name: str) -> Cut:
     are left alone. Raises NotJsonError when ``raw`` is not one JSON object.
     """
     text = _text(raw)
-    quoted = f'"{name}"'
-    # Walking an object in Python costs eight times what parsing it in C does, so that is kept for the texts where the
-    # name could stand twice. Without a \\u no other spelling of it exists.
-    if text.count(quoted) < 2 and "\\u" not in text:
-        value = loads(raw)
-        if not isinstance(value, dict):
-            raise NotJsonError("not an object")
+    # Walking an object in Python costs eight times what parsing it in C does.
+    if _is_there_once_at_most(text, name):
+        value = _object(loads(raw))
         if name not in value:
             return Cut(value, [], raw)
+        quoted = f'"{name}"'
         return Cut(value, [value.pop(name)], _less_one(text, text.index(quoted), len(quoted)).encode())
     members = _members(text)
     others = {member.name: member.value for member in members if member.name != name}
     values = [member.value for member in members if member.name == name]
     return Cut(others, values, _less(text, members, name).encode() if values else raw)
+
+
+def values(raw: bytes, name: str) -> list[Any]:
+    """Return ``cut(raw, name).values`` at the price of parsing alone: for bodies of whom we do not know yet.
+
+    Objects in them are left out, as None. Raises NotJsonError when ``raw`` is not one JSON object.
+    """
+    text = _text(raw)
+    if _is_there_once_at_most(text, name):
+        value = _object(loads(raw))
+        return [value[name]] if name in value else []
+    outermost = _Outermost()
+    fast = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=outermost)
+    exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_any_integer, object_pairs_hook=outermost)
+    if _whole(text, fast, exact) is not None or outermost.members is None:
+        raise NotJsonError("not an object")
+    return [held for named, held in outermost.members if named == name]
+
+
+class _Outermost:
+    """Is handed the members of each object that is read, and keeps those of the last: the one around all others."""
+
+    members: list[tuple[str, Any]] | None = None
+
+    def __call__(self, members: list[tuple[str, Any]]) -> None:
+        self.members = members
+
+
+def _is_there_once_at_most(text: str, name: str) -> bool:
+    """Tell whether the member ``name`` cannot stand twice. Without a \\u there is no other spelling of it."""
+    return text.count(f'"{name}"') < 2 and "\\u" not in text
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise NotJsonError("not an object")
+    return value
 
 
 def _less_one(text: str, start: int, name_length: int) -> str:
@@ -197,6 +242,9 @@ _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """A string, even one that never ends: without that each quote in it would be tried to the end of the text."""
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_STEPS = {ord("["): 1, ord("]"): -1}
+_ROUNDS = 3
+"""Of taking the innermost away before the rest is counted: a round costs little, and one for each level a second."""
 
 
 def is_deeper(raw: bytes, depth_max: int) -> bool:
@@ -208,15 +256,12 @@ def is_deeper(raw: bytes, depth_max: int) -> bool:
     if raw.count(b"[") + raw.count(b"{") <= depth_max:
         return False  # nearly always
     brackets = _STRINGS.sub(b"", raw).translate(_TO_SQUARE, _NO_BRACKETS)
-    too_deep = b"[" * (depth_max + 1)
-    for _ in range(depth_max):
-        if too_deep in brackets:
-            return True
-        less = brackets.replace(b"[]", b"")  # the innermost of each nest
-        if len(less) == len(brackets):
-            return brackets.count(b"[") > depth_max  # no JSON: some are never closed
-        brackets = less
-    return bool(brackets)
+    for _ in range(min(_ROUNDS, depth_max)):
+        brackets = brackets.replace(b"[]", b"")  # the innermost of each nest, and most of what there is
+        depth_max -= 1
+    if b"[" * (depth_max + 1) in brackets:
+        return True
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth_max
 
 
 def storable(text: str) -> str:

@@ -51,6 +51,8 @@ _LIKELY = (
 )
 _LIKELY_V1 = "another secret, or the body was changed on its way: compare the app's client secret"
 
+_ELEMENTS_MAX = 10_000
+"""A hundred times what HubSpot sends at once. A million of the shortest fit into a body, and would keep all others waiting."""
 _OBJECT_TYPES = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket"}
 """What ``object.*`` subscriptions call what ``contact.*`` and its like name: one contact must have one key."""
 
@@ -138,10 +140,13 @@ class HubSpotAdapter(JsonSender):
         """Cut an array into CRM events, or take an object as one workflow event."""
         try:
             if request.body.lstrip(b" \t\r\n").startswith(b"["):
-                return [crm_event(value, payload) for value, payload in jsontext.elements(request.body)]
+                found = jsontext.elements(request.body, count_max=_ELEMENTS_MAX)
+                return [crm_event(value, payload) for value, payload in found]
             value = jsontext.loads(request.body)
         except jsontext.NotJsonError as error:
             raise RefusedError("malformed_body", str(error)) from None
+        except jsontext.TooManyError as error:
+            raise RefusedError("too_many_events", str(error)) from None
         if not isinstance(value, dict):
             raise RefusedError("malformed_body", "neither an array nor an object: HubSpot sends one of them")
         return [workflow_event(value, request.body, self._workflow)]

@@ -7,6 +7,8 @@
 | of_json.py   | targets for tidegate.jsontext                                                    |
 | of_wire.py   | targets for tidegate.wire                                                        |
 | of_adapter.py| targets for the provider adapters, signed and unsigned                           |
+| of_unpacking.py | targets for ingest.unpacking                                                  |
+| of_capture.py| targets for `tidegate verify`                                                   |
 | targets.py   | all of them by name                                                              |
 | child.py     | the process that the engine runs in, which ends it at the first fault            |
 | engine.py    | starts such a process, and reads what it says                                    |

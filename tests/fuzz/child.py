@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.fuzz import reference
 
-INSTRUMENTED = ["tidegate.jsontext", "tidegate.wire", "ingest.adapters", "tests.fuzz.targets"]
+INSTRUMENTED = ["tidegate.jsontext", "tidegate.wire", "ingest.adapters", "ingest.unpacking", "tests.fuzz.targets"]
 
 
 def main(name: str, options: list[str]) -> None:

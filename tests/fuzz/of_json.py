@@ -97,6 +97,10 @@ def cut(raw: bytes) -> None:
         _refusal(error, raw)
         return
     expect(isinstance(held, reference.Members), "what is no object is refused")
+    quickly = jsontext.values(raw, "secret")
+    expect(len(quickly) == len(found.values), "both ways to the values find as many")
+    for quick, thorough in zip(quickly, found.values, strict=True):
+        expect(_has_object(thorough) or reference.same(quick, thorough), "both ways to the values find the same")
     others = reference.Members((name, value) for name, value in held if name != "secret")
     values: list[Any] = [reference.plain(value) for name, value in held if name == "secret"]
     expect(reference.same(found.values, values), f"cut out {found.values!r}, and there are {values!r}")
@@ -104,6 +108,30 @@ def cut(raw: bytes) -> None:
     expect(reference.same(reference.read(found.rest), others), "what is left holds the other members in their order")
     expect(_is_left_of(found.rest, raw), "nothing is left that was not there")
     expect(bool(values) or found.rest == raw, "an object without that member stays as it is")
+
+
+def _has_object(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_object, value))
+    return isinstance(value, dict)
+
+
+def depth(raw: bytes) -> None:
+    """JSON is as deep as it is, and of what is none there is an answer too."""
+    try:
+        held = reference.read(raw)
+    except (reference.NotJsonError, reference.TooDeepError):
+        jsontext.is_deeper(raw, 3)
+        return
+    deep = _depth(held)
+    expect(not jsontext.is_deeper(raw, max(1, deep)), f"{deep} is not deeper than {max(1, deep)}")
+    expect(deep < 2 or jsontext.is_deeper(raw, deep - 1), f"{deep} is deeper than {deep - 1}")
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, reference.Members):
+        value = [held for _, held in value]
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def _is_left_of(rest: bytes, raw: bytes) -> bool:
@@ -115,6 +143,7 @@ def _is_left_of(rest: bytes, raw: bytes) -> bool:
 TARGETS = (
     Target("json-loads", loads, _DOCUMENTS, WORDS),
     Target("json-elements", elements, [b"[%s]" % document for document in _DOCUMENTS] + list(_DOCUMENTS), WORDS),
+    Target("json-depth", depth, [*_DOCUMENTS, b'{"]":[{"[":"\\"]"}]}', b'[[],{"a":"\\\\"},[{}]]', b'}{"'], WORDS),
     Target(
         "json-cut",
         cut,

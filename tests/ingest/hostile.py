@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import secrets
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,7 +42,7 @@ _BODIES = [
     b'{"_id": %s}' % (b"7" * 100_000), b'[{"eventId": %s}]' % (b"7" * 100_000), b'{"data": {"id": -%s}}' % (b"7" * 5000),
     b'{"type": "%s"}' % ("é".encode() * 300), b'{"type": "\xe9"}', b"\xef\xbb\xbf{}", b"\xff\xfe", b"\xed\xa0\x80",
     '{"_id": "a"}'.encode("utf-16"), '{"_id": "a"}'.encode("utf-16-le"), '{"_id": "a"}'.encode("utf-32"),
-    gzip.compress(b'{"_id": "a"}'), b"[%s]" % b",".join([b"{}"] * 1001),
+    gzip.compress(b'{"_id": "a"}'), gzip.compress(b" " * 10_000_000), b"[%s]" % b",".join([b"{}"] * 1001),
 ]  # fmt: skip
 _VALUES = [
     b"", b"v1,", b"v1", b"v1a,AAAA", b"v2,AAAA", b",", b"=" * 50, b"!!!!", b"v1,\xff\xfe", b"v1,A " * 500, b"v1a," + b"A" * 88,
@@ -111,6 +112,7 @@ class Attack:
 
     source: str
     body: bytes | None = None
+    packed: bytes = b""
     body_edits: Sequence[Edit] = ()
     value_edits: Sequence[tuple[int, Edit]] = ()
     dropped: Sequence[int] = ()
@@ -135,6 +137,9 @@ class Attack:
             headers, body = gate.sign(self.source, body, f"msg_{secrets.token_hex(8)}", suffix.decode("latin-1"))
         except UsageError:  # no body that Lemlist could send: then as it is, which only its absence of a secret refuses
             headers, body = gate.sign(self.source, BODIES[self.source], "msg_1")[0], body
+        if self.packed:
+            body = gzip.compress(body) if self.packed == b"gzip" else zlib.compress(body)
+            headers.append((b"Content-Encoding", self.packed))
         for edit in self.body_edits:
             body = edit.of(body)
         for at, edit in self.value_edits:
@@ -199,6 +204,7 @@ _bodies = (
 _headers = st.tuples(st.sampled_from(_HEADERS), _values) | st.sampled_from(_FRAMING)
 _CHANGES: dict[str, st.SearchStrategy[object]] = {
     "body": _bodies,
+    "packed": st.sampled_from([b"gzip", b"deflate"]),
     "body_edits": st.lists(edits, min_size=1, max_size=2),
     "value_edits": st.lists(st.tuples(_few, edits), min_size=1, max_size=2),
     "dropped": st.lists(_few, min_size=1, max_size=1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -75,8 +75,8 @@ def stream(servers: Servers, gate_prefix: str) -> Iterator[_Stream]:
         yield _Stream(client, Keys(gate_prefix, 0).events)
 
 
-def _is_refused(answer: Answer) -> None:
-    assert answer.status in REFUSALS, answer.text
+def _is_refused(answer: Answer, others: Collection[int] = ()) -> None:
+    assert answer.status in REFUSALS or answer.status in others, answer.text
     assert not [secret for secret in BARE_SECRETS if secret in answer.text], answer.text
 
 
@@ -92,7 +92,7 @@ def test_a_hostile_request_is_refused_and_harms_nobody(witness: Gate, source: st
             answers = witness.provoke(*sent.pieces)
         for answer in answers:
             if answer.status != 202:
-                _is_refused(answer)
+                _is_refused(answer, {204} if sent.method == b"OPTIONS" else ())
             elif sent.is_one_request:
                 assert is_authentic(sent)
         _still_good(witness)
@@ -115,10 +115,11 @@ def test_a_request_mangled_anywhere_cannot_put_on_the_stream_what_nobody_signed(
         st.lists(edits, min_size=1, max_size=4),
         st.lists(st.integers(0, 2000), max_size=3),
         st.booleans(),
+        st.booleans(),
     )
-    def mangled(changes: Sequence[Edit], cut_at: Sequence[int], chunked: bool) -> None:
+    def mangled(changes: Sequence[Edit], cut_at: Sequence[int], chunked: bool, twice: bool) -> None:
         headers, body = witness.sign(source, BODIES[source], f"msg_{secrets.token_hex(8)}")
-        raw = render(f"/webhooks/{source}".encode(), headers, body, chunked=chunked)
+        raw = render(f"/webhooks/{source}".encode(), headers, body, chunked=chunked) * (2 if twice else 1)
         for change in changes:
             raw = change.of(raw)
         places = sorted({0, *(at % (len(raw) + 1) for at in cut_at), len(raw)})
@@ -135,9 +136,6 @@ def test_a_request_mangled_anywhere_cannot_put_on_the_stream_what_nobody_signed(
     mangled()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="uvicorn tells only the last of several pipelined requests that their connection is gone"
-)
 def test_a_fault_in_the_second_of_two_requests_in_one_go_is_no_fault_of_the_first(gate_process: Gate) -> None:
     headers, body = gate_process.sign("crm", BODIES["crm"], "msg_pipelined")
     first = render(b"/webhooks/crm", headers, body)

@@ -88,7 +88,7 @@ def _signed(gate: Gate, request: requests.PreparedRequest, source: str) -> reque
     return request
 
 
-@api.exclude(path="/openapi.json").parametrize()
+@api.parametrize()
 @settings(
     max_examples=60,
     deadline=None,  # a busy machine is no failure

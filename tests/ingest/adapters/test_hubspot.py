@@ -373,6 +373,14 @@ def test_the_paths_of_a_workflow_body_can_be_set(moment: object, ms: int | None)
     assert custom.split(request(body)) == [Parsed("5", "workflow.clicked", ms, "contact:9", body)]
 
 
+def test_a_million_elements_are_refused_at_the_ten_thousandth() -> None:
+    """They took ten seconds to walk, in which the gate answered nobody else. HubSpot sends a hundred at most."""
+    assert len(adapter.split(request(b"[%s]" % b",".join([b"1"] * 10_000)))) == 10_000
+    with pytest.raises(RefusedError) as caught:
+        adapter.split(request(b"[" + b"1," * 10_001 + b"and this is not read any more"))
+    assert caught.value.reason == "too_many_events"
+
+
 HEADERS = [
     "x-hubspot-signature-v3",
     "x-hubspot-request-timestamp",

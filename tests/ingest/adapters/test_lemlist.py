@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ingest.adapters.base import Parsed, RefusedError
 from ingest.adapters.lemlist import LemlistAdapter
 from tests.ingest.adapters.requests import any_text, json_values, only_refuses, refusal, request, signed
+from tidegate import jsontext
 from tidegate.errors import UsageError
 
 SECRET = "whk_3f9a1c77d2"
@@ -138,6 +139,57 @@ def test_no_copy_of_the_secret_is_ever_stored(value: object, ascii_only: bool) -
     found = split_one(text.replace("Infinity", "0").replace("NaN", "0").encode())
     assert SECRET not in json.dumps(json.loads(found.payload))
     assert json.loads(found.payload)["copy"] == ["***", {"***": "***"}]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        'with "quotes"',
+        "back\\slash",
+        "\\",
+        "ends\\",
+        "a/b",
+        "n",
+        "u0061",
+        "tab\there",
+        "schlüssel",
+        "🔑",
+        "*",
+        "a.b|(c",
+    ],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_secret_of_any_characters_is_masked_however_it_is_written(secret: str, ascii_only: bool) -> None:
+    """And what only looks like it, as the n of a line break does, stays."""
+    held = [
+        secret,
+        f"{secret}{secret}",
+        f"x{secret}y",
+        {secret: f"\\{secret}\n"},
+        "\n \\n \\\\n \\u0061 / \t",
+        "\\\\",
+        None,
+        1,
+    ]
+    text = json.dumps({"_id": "1", "held": held, "secret": secret}, ensure_ascii=ascii_only).replace("/", "\\/")
+    found = LemlistAdapter([secret]).split(request(text.encode()))[0]
+    assert json.loads(found.payload)["held"] == _masked(held, secret)
+
+
+def _masked(value: Any, secret: str) -> Any:
+    if isinstance(value, list):
+        return [_masked(item, secret) for item in value]
+    if isinstance(value, dict):
+        return {_masked(name, secret): _masked(item, secret) for name, item in value.items()}
+    return value.replace(secret, "***") if isinstance(value, str) else value
+
+
+def test_a_body_of_whom_we_do_not_know_is_not_walked_member_by_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two megabytes of them took a second, in which the gate answered nobody else."""
+    monkeypatch.setattr(jsontext, "_members", lambda _text: pytest.fail("walked"))
+    assert refusal(adapter, request(b'{"\\u0061":1,"secret":"no"}')) == "bad_signature"
+    assert refusal(adapter, request(b'{"secret":1,"secret":{"secret":2}}')) == "malformed_signature"
+    assert refusal(adapter, request(b'{"a":{"secret":1},"b":"\\u0073"}')) == "missing_secret"
 
 
 @pytest.mark.parametrize("named", [None, "", 5, ["act_1"], True])
