@@ -242,7 +242,7 @@ async def test_paused_by_the_command_line_its_events_wait_in_running_workers_and
 async def test_workers_killed_while_they_park_lose_and_double_nothing(
     cli: Cli, rig: Rig, fleet: Callable[..., Fleet]
 ) -> None:
-    names = [f"s{number}" for number in range(3000)]
+    names = [f"s{number}" for number in range(1500)]
     await calmly(cli, "sources", "pause", "shop", "--hold")
     await rig.send(*(event(name) for name in names))
     with fleet() as running:
@@ -251,7 +251,7 @@ async def test_workers_killed_while_they_park_lose_and_double_nothing(
             running.supervise()
             return await count_held(rig) > more_than
 
-        for count in (0, 700, 1400):
+        for count in (0, 300, 600):
             await until(lambda count=count: some_parked(count))  # type: ignore[misc]
             for worker in running.workers:
                 worker.signal(9)
