@@ -50,6 +50,10 @@ class Fuse:
         """Tell whether the server may be asked."""
         return not self._blown.is_set()
 
+    def state(self) -> str:
+        """Return how long it has been blown, for whoever may ask; why is for the log."""
+        return f"of no use for {time.monotonic() - self._blown_at:.0f} s" if self._blown.is_set() else "well"
+
     def blow(self, error: BaseException) -> None:
         """The server failed us. Said once, however many notice."""
         if self._blown.is_set():

@@ -139,6 +139,9 @@ class Gate:
             parsed = self._events(request, source, body)
         except RefusedError as refused:
             raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
+        # Only what is authentic counts: else whoever knows the URL could use up the rate of the provider.
+        if source.rate is not None and not await source.rate.admits():
+            raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", BY_SOURCE)
         return await self._accept(source, parsed, request.head)
 
     async def _admit_address(self, head: Head) -> None:
@@ -152,7 +155,7 @@ class Gate:
         pause = self._pauses.get(source.name)
         if pause is not None and pause.mode == "refuse":
             raise ProblemError(problems.paused(self._retry_after_seconds()))
-        if source.rate is not None and not await source.rate.admits():
+        if source.rate is not None and not source.rate.has_room():
             raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", BY_SOURCE)
         if self._admission.is_closed(time.monotonic()):
             raise ProblemError(problems.overloaded(self._retry_after_seconds()))
@@ -167,9 +170,6 @@ class Gate:
         head = request.head
         plain = self._unpacked(body, head.coding)
         request.signed = Request("POST", head.url(request.scope, source.public_url), head.headers, plain)
-        if jsontext.is_deeper(plain, self._limits.json_depth_max):
-            detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
-            raise ProblemError(problems.MALFORMED, "depth", detail)
         now_seconds = time.time()
         try:
             source.adapter.verify(request.signed, now_seconds)
@@ -181,6 +181,9 @@ class Gate:
                 or not self._verifies(source, request, body, now_seconds)
             ):
                 raise
+        if jsontext.is_deeper(plain, self._limits.json_depth_max):
+            detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
+            raise ProblemError(problems.MALFORMED, "depth", detail)
         parsed = source.adapter.split(request.signed)
         if len(parsed) > self._limits.events_max:
             raise RefusedError("too_many_events", f"{len(parsed)} events, {self._limits.events_max} are allowed")

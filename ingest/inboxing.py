@@ -36,7 +36,7 @@ class Inboxing:
     def why_not(self) -> str:
         """Return why it can take nothing now; empty when it can."""
         if not self.fuse.is_whole():
-            return self.fuse.why
+            return self.fuse.state()
         return "full" if time.monotonic() < self._full_until else ""
 
     async def store(self, items: Sequence[Appendable]) -> list[bool]:

@@ -18,6 +18,10 @@ class Rate:
         self.retry_after_seconds = max(1, math.ceil(1 / rate_per_second))
         self._limiter = AsyncLimiter(burst, burst / rate_per_second)
 
+    def has_room(self) -> bool:
+        """Tell whether one more is within the rate."""
+        return self._limiter.has_capacity()
+
     async def admits(self) -> bool:
         """Count one more, and return whether it is within the rate. What is not within does not count."""
         if not self._limiter.has_capacity():

@@ -16,13 +16,14 @@ class GoneError(Exception):
 
 
 class _Body:
-    """One body under way: its time limit, and the bytes of it that are here."""
+    """One body under way: its time limit, the bytes of it that are here, and whether it had to make room."""
 
-    __slots__ = ("held", "limit")
+    __slots__ = ("gave_way", "held", "limit")
 
     def __init__(self, limit: asyncio.Timeout) -> None:
         self.limit = limit
         self.held = 0
+        self.gave_way = False
 
 
 class Receiving:
@@ -48,6 +49,7 @@ class Receiving:
         # Its bytes are gone in a moment, when its task hears of it: counted as gone now, or another would be given up for them.
         self._bytes -= body.held
         body.held = 0
+        body.gave_way = True
         body.limit.reschedule(asyncio.get_running_loop().time())
         return True
 
@@ -62,11 +64,16 @@ class Receiving:
                     self.make_room()
                 return await self._read(receive, body)
         except TimeoutError:
-            raise ProblemError(problems.TOO_SLOW, "too_slow", f"not whole within {self._body_seconds:g} s") from None
+            raise ProblemError(problems.TOO_SLOW, "too_slow", self._why(body)) from None
         finally:
             if body is not None:
                 self._bodies.pop(body, None)
                 self._bytes -= body.held
+
+    def _why(self, body: _Body | None) -> str:
+        if body is not None and body.gave_way:
+            return "the slowest of many, it made room for others: ingest.requests_max or ingest.received_bytes_max was reached"
+        return f"not whole within {self._body_seconds:g} s (ingest.body_seconds)"
 
     async def _read(self, receive: Receive, body: _Body) -> bytes:
         chunks: list[bytes] = []

@@ -43,8 +43,10 @@ async def start(settings: Settings, client: Client, tiers: Tiers) -> None:
         if tiers.inboxing is None or inbox_error is not None:
             raise
         tiers.fuse.blow(error)
-    except (*UNAVAILABLE, RedisError) as error:  # it answered a moment ago
+    except UNAVAILABLE as error:  # it answered a moment ago
         tiers.fuse.blow(error)
+    except RedisError as error:  # what it refuses to tell is no reason not to use it
+        log.warning("Redis does not tell what it is set to", error=str(error)[:300])
     if tiers.inboxing is not None and inbox_error is not None:
         tiers.inboxing.fuse.blow(inbox_error)
 

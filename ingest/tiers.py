@@ -68,9 +68,9 @@ class Tiers:
         if self.fuse.is_whole():
             return {}
         if self.inboxing is None:
-            return {"redis": self.fuse.why, "inbox": "none is configured"}
+            return {"redis": self.fuse.state(), "inbox": "none is configured"}
         why = self.inboxing.why_not()
-        return {"redis": self.fuse.why, "inbox": why} if why else {}
+        return {"redis": self.fuse.state(), "inbox": why} if why else {}
 
     async def drain(self) -> None:
         """Return when nothing is in flight."""

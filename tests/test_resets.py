@@ -42,7 +42,8 @@ def test_a_second_life_is_a_loss_of_what_waited() -> None:
     assert found.sentence == (
         "Redis was emptied on 2026-01-01T12:10:00Z; the ledger counts since then. "
         "At the last look before, 2026-01-01T12:09:00Z, "
-        "12 deliveries were waiting: those, and what came after, are lost unless they had been applied by then."
+        "12 deliveries were waiting: those, and what came after, are lost unless they had been applied by then. "
+        "Letters on their way back stay `replaying`: `tidegate dlq replay --status replaying` sends them again."
     )
 
 

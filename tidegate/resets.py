@@ -50,7 +50,8 @@ class Reset:
         waiting = f"{self.waiting:,} deliveries were" if self.waiting != 1 else "1 delivery was"
         return (
             f"Redis was emptied {when}; the ledger counts since then. At the last look before, {_clock(self.last_at)}, "
-            f"{waiting} waiting: those, and what came after, are lost unless they had been applied by then."
+            f"{waiting} waiting: those, and what came after, are lost unless they had been applied by then. "
+            "Letters on their way back stay `replaying`: `tidegate dlq replay --status replaying` sends them again."
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -394,3 +394,10 @@ async def test_no_host_or_two_of_them_are_400(gate: Running, hosts: list[str]) -
     writer.write(head.encode() + body)
     assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
     writer.close()
+
+
+async def test_forged_requests_do_not_use_up_the_rate_of_the_provider(start: Start) -> None:
+    gate = await start(source={"rate_per_second": 0.5, "burst": 2})
+    for _ in range(10):
+        assert (await gate.raw("POST", "/webhooks/crm", data=b"{}", headers=JSON))[0] == 401
+    assert (await gate.post("crm"))[0] == 202

@@ -39,9 +39,13 @@ def receiving(**changed: Any) -> Receiving:
 
 
 async def status_of(task: asyncio.Task[bytes]) -> int:
+    return (await error_of(task)).problem.status
+
+
+async def error_of(task: asyncio.Task[bytes]) -> ProblemError:
     with pytest.raises(ProblemError) as raised:
         await task
-    return raised.value.problem.status
+    return raised.value
 
 
 async def read(*clients: Client) -> None:
@@ -66,7 +70,9 @@ async def test_one_byte_too_many_is_413_and_exactly_the_limit_is_fine() -> None:
 
 async def test_who_dawdles_is_408_and_who_hangs_up_is_nobody() -> None:
     bodies = receiving(body_seconds=0.01)
-    assert await status_of(asyncio.create_task(bodies.body(Client(b"a")))) == 408
+    slow = await error_of(asyncio.create_task(bodies.body(Client(b"a"))))
+    assert slow.problem.status == 408
+    assert "body_seconds" in slow.detail
     gone = Client(b"a")
     gone.go()
     with pytest.raises(GoneError):
@@ -107,4 +113,6 @@ async def test_room_is_made_only_of_bodies_under_way() -> None:
     task = asyncio.create_task(bodies.body(Client()))
     await asyncio.sleep(0)
     assert bodies.make_room()
-    assert await status_of(task) == 408
+    gave_way = await error_of(task)
+    assert gave_way.problem.status == 408
+    assert "made room" in gave_way.detail, "who looks for the provider's fault would look in vain"

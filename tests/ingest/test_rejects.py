@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -375,3 +376,30 @@ def test_no_secret_signature_or_body_reaches_the_record(
             assert hidden.lower() not in shown.lower()
         assert len(shown) < 2000
         shown.encode()
+
+
+def test_signatures_of_any_number_are_masked_and_nothing_of_them_is_kept_in_the_process() -> None:
+    """A pattern made of what clients send would be compiled for each, and cached: tens of milliseconds, and megabytes."""
+    words = [f"{number:08x}" for number in range(1700)]
+    seen = Request("POST", URL, [("x-extra-signature", ",".join(words))], b"{}")
+    shown = noted.record(
+        Note(
+            at_seconds=NOW,
+            source="crm",
+            status=401,
+            reason="bad_signature",
+            detail="",
+            adapter=ADAPTERS["crm"],
+            request=seen,
+            scheme="none",
+            body_bytes=2,
+            clock_seconds=None,
+            address="127.0.0.1",
+            request_id="",
+            content_type="",
+            user_agent=f"says {words[7].upper()} and {words[1699]}, plainly",
+        ),
+        ADAPTERS,
+    )
+    assert shown.user_agent == "says *** and ***, plainly"
+    assert not [pattern for pattern in re._cache if words[7] in str(pattern)]  # type: ignore[attr-defined]

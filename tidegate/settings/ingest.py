@@ -21,7 +21,7 @@ class SourceSettings(Section):
     tolerance_seconds: Annotated[int, Field(ge=1)] = 300
     """How far a signed timestamp may be from our clock, either way."""
     rate_per_second: Annotated[float | None, Field(gt=0)] = None
-    """Requests a second of this source that one gate process takes; above it, 429. None: no limit."""
+    """Authentic requests a second of this source that one gate process takes; above it, 429. None: no limit."""
     burst: Count = 100
     """So many requests may come at once before ``rate_per_second`` holds."""
     options: dict[str, Any] = Field(default_factory=dict)

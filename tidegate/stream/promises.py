@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
-from tidegate.stream.client import Client
+from tidegate.stream.client import UNAVAILABLE, Client
 
 
 class Promise(NamedTuple):
@@ -25,11 +25,13 @@ _SETTINGS = (
 
 
 async def look(client: Client, *, replicas: int = 0) -> list[Promise]:
-    """Return what a 202 rests on, with ``replicas`` that each append waits for. Raises what redis-py does."""
-    info = await client.info("server")
-    found = [Promise("redis version", str(info["redis_version"]))]
+    """Return what a 202 rests on, with ``replicas`` that each append waits for. Raises UNAVAILABLE when nobody answers."""
+    found: list[Promise] = []
     try:
+        found.append(Promise("redis version", str((await client.info("server"))["redis_version"])))
         config = await client.config_get("append*", "maxmemory*")
+    except UNAVAILABLE:
+        raise
     except RedisError as error:
         hint = "ask whoever runs it whether appendonly, appendfsync always and noeviction are set"
         return [*found, Promise("redis configuration", f"not readable: {error}", hint)]
