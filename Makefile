@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := tidegate ingest consumer dlq tests
 
-.PHONY: help setup demo up test test-installed check format chaos bench lock clean
+.PHONY: help setup demo up test test-installed check format chaos fuzz bench lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ format: setup ## let ruff mend what it can
 
 chaos: setup ## everything killed, stopped, cut and filled under traffic, then the books compared; CHAOS='--seed 7 --minutes 5'
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz: setup ## bytes guided by coverage into every parser; FUZZ='lemlist-hostile --seconds 60'
+	$(BIN)/python -m tests.fuzz $(or $(FUZZ),all)
 
 bench: setup ## how many events a second this machine takes in and applies
 	$(BIN)/python -m tests.bench

@@ -38,7 +38,7 @@ class Appender:
         self._append_seconds = append_seconds
         self._full = full
         self._shards = [
-            GroupCommit(self._to(shard), events_max=events_max, is_open=fuse.is_whole)
+            GroupCommit(self._to(shard), events_max=events_max, wait_seconds=append_seconds, is_open=fuse.is_whole)
             for shard in range(len(stream.keys))
         ]
 

@@ -28,6 +28,8 @@ class NotDurableError(Exception):
 class _Part:
     items: Sequence[Appendable]
     size: int
+    since: float
+    """When it came, of the loop's clock."""
     answer: asyncio.Future[list[bool]]
 
 
@@ -35,7 +37,8 @@ class GroupCommit:
     """One ``commit`` in flight, of at most ``events_max`` events and 4 MiB unless a single request brings more.
 
     ``commit`` returns for each item whether it was new; whatever it raises is raised to all whose items it held.
-    ``is_open`` tells whether to try at all: where it turns false, those who wait fail at once.
+    ``is_open`` tells whether to try at all: where it turns false, those who wait fail at once. What has waited for its turn
+    longer than ``wait_seconds`` is given up untried: its provider has gone, and will send it again, behind all that waits.
     """
 
     def __init__(
@@ -43,18 +46,21 @@ class GroupCommit:
         commit: Callable[[Sequence[Appendable]], Awaitable[list[bool]]],
         *,
         events_max: int,
+        wait_seconds: float,
         is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._commit = commit
         self._events_max = events_max
+        self._wait_seconds = wait_seconds
         self._is_open = is_open
         self._queue: deque[_Part] = deque()
         self._running: asyncio.Task[None] | None = None
 
     def submit(self, items: Sequence[Appendable]) -> asyncio.Future[list[bool]]:
         """Return what will be known of ``items``: for each whether it was new, or why none of them may be relied on."""
-        answer: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Part(items, sum(len(item.payload) for item in items), answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[bool]] = loop.create_future()
+        self._queue.append(_Part(items, sum(len(item.payload) for item in items), loop.time(), answer))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         return answer
@@ -67,9 +73,19 @@ class GroupCommit:
     async def _run(self) -> None:
         try:
             while self._queue:
-                await self._answer(self._next())
+                if self._is_open():  # else they go on to where they need not wait
+                    self._give_up_late_ones()
+                if self._queue:
+                    await self._answer(self._next())
         finally:
             self._running = None
+
+    def _give_up_late_ones(self) -> None:
+        oldest = asyncio.get_running_loop().time() - self._wait_seconds
+        while self._queue and self._queue[0].since < oldest:
+            part = self._queue.popleft()
+            if not part.answer.done():
+                part.answer.set_exception(OverloadedError("too much was before it"))
 
     def _next(self) -> list[_Part]:
         queue = self._queue

@@ -31,7 +31,9 @@ class Inboxing:
         self._bytes_max = bytes_max
         self._store_seconds = store_seconds
         self._full_until = float("-inf")
-        self._commits = GroupCommit(self._commit, events_max=events_max, is_open=fuse.is_whole)
+        self._commits = GroupCommit(
+            self._commit, events_max=events_max, wait_seconds=store_seconds, is_open=fuse.is_whole
+        )
 
     def why_not(self) -> str:
         """Return why it can take nothing now; empty when it can."""

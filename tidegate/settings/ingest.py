@@ -40,8 +40,9 @@ class IngestSettings(Section):
 
     # Where a 202 is durable.
     append_seconds: Seconds = 1.5
-    """How long one append to Redis may take, repeats included. Above it the inbox takes the events, and Redis is left alone
-    until it answers a probe. Together with ``inbox_seconds`` keep it below what the quickest provider waits (3 s)."""
+    """How long one append to Redis may take, repeats included, and an event wait for its turn. When an append takes longer the
+    inbox takes the events, and Redis is left alone until it answers a probe. Together with ``inbox_seconds`` keep it below what
+    the quickest provider waits (3 s)."""
     wait_replicas: Annotated[int, Field(ge=0, le=10)] = 0
     """So many replicas of Redis must have an event before it counts as taken (WAITAOF, else WAIT). 0: the primary alone."""
     wait_replicas_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
