@@ -139,6 +139,9 @@ class Gate:
             parsed = self._events(request, source, body)
         except RefusedError as refused:
             raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
+        # However long the events wait to be durable: the bytes are kept once, and counted, and not a second time as a body.
+        del body
+        request.signed = None
         return await self._accept(source, parsed, request.head)
 
     async def _admit_address(self, head: Head) -> None:
