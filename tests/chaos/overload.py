@@ -82,8 +82,8 @@ class Result:
     accepted: set[str] = field(default_factory=set)
     livez_seconds: list[float] = field(default_factory=list)
     livez_failed: list[str] = field(default_factory=list)
-    phases: Counter[str] = field(default_factory=Counter)
-    """Seconds of each."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of each phase."""
     gate_ended: str = ""
     quiet: bool = False
     stored: Counter[str] = field(default_factory=Counter)
@@ -103,7 +103,7 @@ class Result:
 
     @property
     def away_share(self) -> float:
-        return 1 - self.phases["Redis well"] / max(0.001, sum(self.phases.values()))
+        return 1 - self.seconds.get("Redis well", 0.0) / max(0.001, sum(self.seconds.values()))
 
     @property
     def problems(self) -> list[str]:
@@ -256,7 +256,8 @@ handlers = "tests.chaos.slow:handlers"
             await asyncio.sleep(seconds)
         if what == "Redis killed":
             await asyncio.to_thread(self._redis.start)
-        self._result.phases[what] += time.monotonic() - started
+        spent = self._result.seconds
+        spent[what] = spent.get(what, 0.0) + time.monotonic() - started
         now = sum((crowd.answers for crowd in crowds), Counter[str]()) - before
         held = self._result.memory.peaks_bytes.get(what, 0) / MIB
         told = ", ".join(f"{count} x {said}" for said, count in sorted(now.items()))
