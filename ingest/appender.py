@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from redis.exceptions import RedisError
 
 from ingest.fuse import Fuse
-from ingest.group_commit import GroupCommit, NotDurableError, OverloadedError
+from ingest.group_commit import GroupCommit, NotDurableError, OverloadedError, anew
 from tidegate.stream import UNAVAILABLE, Appendable, BacklogFullError, Stream, is_out_of_memory
 from tidegate.telemetry import metrics
 
@@ -58,7 +58,7 @@ class Appender:
         new = [False] * len(items)
         for positions, answer in zip(by_shard.values(), answers, strict=True):
             if isinstance(answer, BaseException):
-                raise answer
+                raise anew(answer)
             for position, flag in zip(positions, answer, strict=True):
                 new[position] = flag
         return new

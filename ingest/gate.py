@@ -142,6 +142,9 @@ class Gate:
         # Only what is authentic counts: else whoever knows the URL could use up the rate of the provider.
         if source.rate is not None and not await source.rate.admits():
             raise ProblemError(problems.rate_limited(source.rate.retry_after_seconds), "rate_limited", BY_SOURCE)
+        # However long the events wait to be durable: the bytes are kept once, and counted, and not a second time as a body.
+        del body
+        request.signed = None
         return await self._accept(source, parsed, request.head)
 
     async def _admit_address(self, head: Head) -> None:

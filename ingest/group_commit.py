@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from tidegate.stream import Appendable
 
-BYTES_MAX = 4 * 1024 * 1024
-"""Payload bytes in one commit: the server serves nobody else meanwhile."""
+BYTES_MAX = 1024 * 1024
+"""Payload bytes in one commit: the server serves nobody else meanwhile, and client libraries copy them two or three times."""
 
 
 class OverloadedError(Exception):
@@ -22,6 +22,15 @@ class OverloadedError(Exception):
 
 class NotDurableError(Exception):
     """The events were not taken, or were and nobody said so: sending them again is safe."""
+
+
+def anew(error: BaseException) -> BaseException:
+    """Return an error that nobody has raised yet, for each of those who wait for the same commit.
+
+    An exception holds the frames it went through, and these hold payloads and what they wait for, which holds the exception: a
+    ring that only the collector opens. A mistake of ours is returned as it is, for the log.
+    """
+    return type(error)(*error.args) if isinstance(error, OverloadedError | NotDurableError) else error
 
 
 @dataclass(slots=True)
@@ -34,7 +43,7 @@ class _Part:
 
 
 class GroupCommit:
-    """One ``commit`` in flight, of at most ``events_max`` events and 4 MiB unless a single request brings more.
+    """One ``commit`` in flight, of at most ``events_max`` events and 1 MiB unless a single request brings more.
 
     ``commit`` returns for each item whether it was new; whatever it raises is raised to all whose items it held.
     ``is_open`` tells whether to try at all: where it turns false, those who wait fail at once. What has waited for its turn
@@ -107,7 +116,7 @@ class GroupCommit:
         except Exception as error:  # nobody may wait for ever, whatever it is
             for part in parts:
                 if not part.answer.done():  # else the client has gone; what was kept stays
-                    part.answer.set_exception(error)
+                    part.answer.set_exception(anew(error))
             return
         at = 0
         for part in parts:

@@ -101,8 +101,13 @@ class GateProtocol(HttpToolsProtocol):
         for cycle in (self._answering, *(cycle for cycle, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
+                cycle.body = bytearray()
         self.pipeline.clear()
         super().connection_lost(exc)
+        # Its transport is this object: a ring that only the collector would open, a thousand times a second when each request
+        # is turned away and its connection closed.
+        self.cycle = None  # type: ignore[assignment] # as uvicorn has it before the first request
+        self._answering = self._begun = None
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # uvicorn always closes
         """The client has sent all it will. It still gets its answers: True keeps the connection open until then."""
@@ -207,6 +212,8 @@ class GateProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        if self._answering is not None:
+            self._answering.body = bytearray()  # up to 300 KiB of what was turned away unread, for as long as we linger
         if self._ended or self.transport.is_closing():
             return
         self._let_go()  # of an answer without a body

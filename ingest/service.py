@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import AsyncExitStack
 
+from ingest import memory
 from ingest.assembly import assemble, sources, streams
 from ingest.leaving import Leaving
 from ingest.link import Link
@@ -33,6 +34,7 @@ async def serve(
     if not configured:
         raise UsageError("no sources: add [sources.NAME] with provider and secrets to tidegate.toml")
     metrics.declare_sources(configured)
+    memory.give_back_early()
     ingest = settings.ingest
     async with AsyncExitStack() as stack:
         call_seconds = min(settings.stream.timeout_seconds, ingest.append_seconds)
@@ -59,6 +61,7 @@ async def serve(
             outlived=outlived,
         )
         address = listener.getsockname()
+        memory.freeze()
         async with parts.running():
             log.info("gate listens", host=address[0], port=address[1], sources=sorted(configured))
             await leaving.serve(parent)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +21,17 @@ values = st.recursive(
     max_leaves=12,
 )
 styles = st.sampled_from([{"separators": (",", ":")}, {"indent": 2}, {"indent": "\t", "ensure_ascii": False}, {}])
+
+
+def _without(value: Any) -> Any:
+    """Return ``value`` with objects as None."""
+    if isinstance(value, list):
+        return [_without(item) for item in value]
+    return None if isinstance(value, dict) else value
+
+
+def _shallow(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: _without(held) for name, held in value.items()}
 
 
 def _write(value: Any, style: dict[str, Any]) -> bytes:
@@ -150,7 +163,7 @@ def test_the_depth_that_is_allowed_is_not_too_deep_and_one_more_is(depth: int) -
 def test_a_member_is_cut_out_and_nothing_else(raw: bytes, values: list[Any], rest: bytes) -> None:
     found = jsontext.cut(raw, "s")
     assert (found.values, found.rest) == (values, rest)
-    assert found.others == jsontext.loads(rest)
+    assert found.others == _shallow(jsontext.loads(rest))
     assert jsontext.values(raw, "s") == values
 
 
@@ -163,8 +176,10 @@ def test_cutting_the_quick_way_and_the_thorough_way_agree(value: dict[str, Any],
     # An escaped spelling of the name sends the same object down the other path.
     escaped = jsontext.cut(raw.replace(b'"s"', b'"\\u0073"'), "s")
     assert found.rest == escaped.rest.replace(b'"\\u0073"', b'"s"')
-    assert found.values == escaped.values == ([written["s"]] if "s" in written else [])
-    assert json.loads(found.rest) == found.others == {name: held for name, held in written.items() if name != "s"}
+    assert found.values == escaped.values == ([_without(written["s"])] if "s" in written else [])
+    others = {name: held for name, held in written.items() if name != "s"}
+    assert json.loads(found.rest) == others
+    assert found.others == escaped.others == _shallow(others)
 
 
 @pytest.mark.parametrize(
@@ -194,3 +209,18 @@ def test_storable_text_has_neither_nul_nor_lone_surrogate(text: str) -> None:
 @pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800", chr(0xDFFF), "x\udc00y"])
 def test_what_postgres_refuses_is_not_storable(text: str) -> None:
     assert not jsontext.is_storable(text)
+
+
+@pytest.mark.parametrize("one", ['{"n":1234,"to":"ada@example.com"}', '"ab"', '{"[":"\\""}'])
+def test_a_large_body_is_looked_at_in_little_memory(one: str) -> None:
+    """What a stranger's request costs before it is known to be authentic: ten of them must not take the gate's memory."""
+    raw = b'{"secret":"s","data":[%s]}' % ",".join([one] * (2_000_000 // (len(one) + 1))).encode()
+    looks: list[Callable[[], object]] = [lambda: jsontext.is_deeper(raw, 128)]
+    if one != '"ab"':  # texts are kept
+        looks += [lambda: jsontext.values(raw, "secret"), lambda: jsontext.cut(raw, "secret")]
+    for look in looks:
+        tracemalloc.start()
+        look()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 10 * len(raw), f"{peak / len(raw):.1f} times the body"

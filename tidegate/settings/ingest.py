@@ -61,7 +61,7 @@ class IngestSettings(Section):
     """Events in one append."""
     pending_max: Count = 10_000
     """Events of this process waiting to be durable; above it, 503."""
-    pending_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
+    pending_bytes_max: Annotated[int, Field(ge=65_536)] = 8_388_608
     """Bytes of their payloads, likewise: what a process may grow by while Redis is slow."""
     memory_share_max: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Share of Redis' maxmemory in use above which the gate answers 503: retries need room too. Without a maxmemory nothing."""
@@ -88,7 +88,7 @@ class IngestSettings(Section):
     requests_max: Count = 1000
     """Requests of this process under way at once; above it the slowest sender is cut off with 408, and where nobody is still
     sending, 503."""
-    received_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
+    received_bytes_max: Annotated[int, Field(ge=65_536)] = 8_388_608
     """Bytes of half-received bodies in this process; above it the slowest sender is cut off with 408."""
     header_seconds: Seconds = 10.0
     """How long a client may take to send a request's headers; above it the connection is closed with 408."""
