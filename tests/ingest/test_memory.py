@@ -99,7 +99,8 @@ async def _asked(app: Any, number: int) -> int:
 
     scope = {
         "type": "http", "method": "POST", "path": "/webhooks/lemlist", "raw_path": b"/webhooks/lemlist", "scheme": "http",
-        "query_string": b"", "headers": [(b"content-length", b"1400000")], "client": ("127.0.0.1", 1),
+        "http_version": "1.1", "query_string": b"", "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"gate"), (b"content-length", b"1400000")],
     }  # fmt: skip
     await app(scope, receive, send)
     return statuses[0]
