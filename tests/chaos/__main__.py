@@ -17,6 +17,8 @@ from rich.progress import Progress as Bars
 
 from tests.chaos import table
 from tests.chaos.driver import Options, Progress, Result, play
+from tests.chaos.overload import Options as OverloadOptions
+from tests.chaos.overload import Overload
 from tidegate import serving
 from tidegate.embedded import PostgresServer, RedisServer, start_together
 from tidegate.telemetry import logs
@@ -32,8 +34,16 @@ PLAIN_WIDTH = 120
 @click.option("--minutes", type=click.FloatRange(0.2), default=15.0, help="What does not fit in fails.")
 @click.option("--workers", type=click.IntRange(1), default=3, help="Worker processes.")
 @click.option("--gates", type=click.IntRange(1), default=1, help="Gate processes.")
+@click.option(
+    "--overload",
+    is_flag=True,
+    help="Instead of faults under traffic: ten times what a gate may take, from clients good and bad, while Redis is away half "
+    "of the time. Uses --minutes, --seed and --keep.",
+)
 @click.option("--keep", is_flag=True, help="Keep the folder with data and logs, though all is well.")
-def main(events: int, faults: int, seed: int | None, minutes: float, workers: int, gates: int, keep: bool) -> None:
+def main(
+    events: int, faults: int, seed: int | None, minutes: float, workers: int, gates: int, overload: bool, keep: bool
+) -> None:
     """Send known traffic over HTTP to real gates and workers while a seeded schedule kills, stops, cuts, stalls and
     fills whatever there is; then compare: every event accepted is applied once or is a letter.
 
@@ -44,6 +54,12 @@ def main(events: int, faults: int, seed: int | None, minutes: float, workers: in
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
+    if overload:
+        sys.exit(
+            0
+            if _overload(minutes, random.SystemRandom().randrange(100_000) if seed is None else seed, keep, console)
+            else 1
+        )
     options = Options(
         events, faults, random.SystemRandom().randrange(100_000) if seed is None else seed, minutes, workers, gates
     )
@@ -60,6 +76,32 @@ def main(events: int, faults: int, seed: int | None, minutes: float, workers: in
     )
     console.print(verdict)
     sys.exit(0 if result.good else 1)
+
+
+def _overload(minutes: float, seed: int, keep: bool, console: Console) -> bool:
+    """Run the overload and print what came of it; return whether every promise was kept."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-overload-"))
+    console.print(f"[bold]Tidegate overload[/bold]  seed {seed}, all files in {folder}")
+    redis, database = RedisServer(folder / "redis"), PostgresServer(folder / "postgres", durable=True)
+    start_together(redis, database)
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
+    try:
+        run = Overload(OverloadOptions(minutes, seed), folder, redis, database, say)
+        result = serving.run(run.run())
+    finally:
+        redis.stop()
+        database.stop()
+    table.show_overload(result, console)
+    good = not result.problems
+    if good and not keep:
+        shutil.rmtree(folder)
+    else:
+        console.print(f"seed {seed}, logs and data in {folder}")
+    console.print("[bold green]every promise was kept[/bold green]" if good else "[bold red]promises broken[/bold red]")
+    return good
 
 
 def _run(options: Options, folder: Path, console: Console) -> Result:

@@ -10,14 +10,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 from redis.exceptions import RedisError
 
 from tests.chaos import faults, feed, handlers, schedule, verdict
+from tests.chaos.memory import GATE_BYTES_MAX, MIB
 from tests.chaos.provider import Provider
 from tests.chaos.schedule import Fault, Step
 from tests.chaos.system import LEASE_SECONDS, System, running
 from tests.chaos.verdict import Verdict
 from tests.chaos.watch import Watch
+from tidegate import inbox
 from tidegate.embedded import PostgresServer, RedisServer
 
 STUCK_SECONDS = 3.0
@@ -81,6 +84,7 @@ class Result:
     struck: Counter[str]
     seconds: float
     rss_bytes_max: int
+    gate_bytes_max: int
     ended: list[tuple[str, int]] = field(default_factory=list)
 
     @property
@@ -143,6 +147,10 @@ class Driver:
         odd = sorted({status for status in provider.answers if status.isdecimal()} - ANSWERS.keys())
         if odd:
             found.problems.append(f"answers nobody should get: {', '.join(odd)}")
+        if not provider.tiers["redis"] or not provider.tiers["postgres"]:
+            found.problems.append(f"not both tiers were tried: {dict(provider.tiers)}")
+        if (most := self.system.processes.gate_bytes_max) > GATE_BYTES_MAX:
+            found.problems.append(f"a gate held {most / MIB:.0f} MiB, above {GATE_BYTES_MAX / MIB:.0f}")
         crashed = [f"{name} with {code}" for name, code in self.system.processes.ended if code not in ENDS]
         if crashed:
             found.problems.append(f"{len(crashed)} processes ended by themselves: {', '.join(crashed)}")
@@ -154,6 +162,7 @@ class Driver:
             self._struck,
             time.monotonic() - self._started,
             self.system.processes.rss_bytes_max,
+            self.system.processes.gate_bytes_max,
             self.system.processes.ended,
         )
 
@@ -205,23 +214,30 @@ class Driver:
 
     async def _wait_for_quiet(self, provider: Provider, sending: asyncio.Task[None]) -> bool:
         """Return whether everything was accepted and both streams are empty, before nothing moved for too long."""
-        self._say("all faults are lifted; waiting until everything is accepted and both streams are empty")
+        self._say("all faults are lifted; waiting until everything is accepted, and streams and inbox are empty")
         self._phase = "settling"
         last: tuple[int, int] = (0, 0)
         moved_at = time.monotonic()
         until = self._started + self.options.minutes * 60
         while time.monotonic() < min(until, moved_at + QUIET_SECONDS):
             try:
-                states = await self._watch.states()
-                if sending.done() and not sum(state.events + state.retry for state in states):
-                    return True
-            except (RedisError, OSError):
+                # The inbox first: what is moved between the two looks is seen on its stream.
+                if sending.done() and not await self._boxed():
+                    states = await self._watch.states()
+                    if not sum(state.events + state.retry for state in states):
+                        return True
+            except (RedisError, psycopg.Error, OSError):
                 pass
             now = (provider.answered, self._watch.settled)
             if now != last:
                 last, moved_at = now, time.monotonic()
             await asyncio.sleep(0.1)
         return False
+
+    async def _boxed(self) -> int:
+        """Return how many events lie in the inbox."""
+        async with self.system.connected() as connection:
+            return (await inbox.state(connection)).counted_rows  # type: ignore[arg-type] # any connection will do
 
     async def _report(self, provider: Provider, posts: int) -> None:
         while True:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.chaos.memory import family, rss_bytes
 from tidegate.cli.stack import Process
 from tidegate.serving import listen
 
@@ -56,6 +57,9 @@ class Processes:
     ended: list[tuple[str, int]] = field(default_factory=list)
     """Those that ended by themselves, with their exit codes."""
     rss_bytes_max: int = 0
+    """The most that any worker held."""
+    gate_bytes_max: int = 0
+    """The most that any gate process held, as the kernel remembers it."""
     _all: list[Process] = field(default_factory=list)
 
     def start_gate(self, port: int) -> None:
@@ -84,7 +88,7 @@ class Processes:
         return process
 
     async def supervise(self) -> None:
-        """Start again what has ended, and look at the workers' memory, until cancelled."""
+        """Start again what has ended, and look at what the others hold in memory, until cancelled."""
         while True:
             for place in (*self.gates, *self.workers):
                 if not place.process.alive:
@@ -100,6 +104,9 @@ class Processes:
                     self.rss_bytes_max = max(self.rss_bytes_max, psutil.Process(place.process.pid).memory_info().rss)
                 except psutil.NoSuchProcess:
                     continue
+            for place in self.gates:
+                for pid in family(place.process.pid):
+                    self.gate_bytes_max = max(self.gate_bytes_max, rss_bytes(pid)[1])
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def terminate(self, place: Place) -> bool:

@@ -36,6 +36,8 @@ class Provider:
         """Every event that some 202 stood for, and how it must end."""
         self.answers: Counter[str] = Counter()
         """By status, or the name of the exception where there was none."""
+        self.tiers: Counter[str] = Counter()
+        """Accepted posts, by where their events were made durable."""
         self.first = 0
         """Deliveries that a 202 called new; less than the events when an answer was lost."""
         self.repeated = 0
@@ -104,6 +106,7 @@ class Provider:
             self.answers[str(answer.status)] += 1
             if answer.status != 202:
                 raise NotAcceptedError(answer.status)
+        self.tiers[answer.headers["Tidegate-Durability"]] += 1
         self.first += int(told["accepted"])
         self.repeated += int(told["duplicates"])
         lowered = [(name.lower(), value) for name, value in headers]

@@ -42,7 +42,11 @@ idle_in_transaction_timeout_ms = 10000
 transaction_timeout_ms = 15000
 
 [ingest]
+append_seconds = 1.0    # with inbox_seconds less than the providers wait
+inbox_seconds = 1.0
+breaker_seconds_max = 1.0
 retry_after_seconds = 1
+notice_seconds = 0.2
 drain_seconds = 5.0
 
 [consumer]

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.driver import ENDS, Result
+from tests.chaos.memory import MIB
+from tests.chaos.overload import MEANT
+from tests.chaos.overload import Result as Overloaded
 from tests.chaos.provider import Identity
 from tests.chaos.system import LEASE_SECONDS
-
-MIB = 1 << 20
 
 
 def show(result: Result, console: Console) -> None:
@@ -75,9 +76,42 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
             f"after SIGKILL of a worker, {len(takeovers)} times; promised {LEASE_SECONDS + 2:.0f} s; "
             f"{watch.disturbed} more were disturbed by another fault",
         ),
+        (
+            "durable in",
+            f"{sum(provider.tiers.values()):,}",
+            ", ".join(f"{n:,} x {t}" for t, n in provider.tiers.items()),
+        ),
+        ("gate memory", f"{result.gate_bytes_max / MIB:.0f} MiB", "the most any gate process held"),
         ("worker memory", f"{result.rss_bytes_max / MIB:.0f} MiB", "the most any worker held"),
         ("ended by themselves", str(len(result.ended)), _endings(result.ended)),
         ("zombies", str(watch.zombies), f"{watch.zombies_robbed} woke when others had applied what they held"),
         ("time", f"{result.seconds:.0f} s", f"{provider.events / result.seconds:,.0f} events/s"),
         ("seed", str(result.options.seed), ""),
     ]
+
+
+def show_overload(result: Overloaded, console: Console) -> None:
+    """Print what was answered, what it cost in memory, and what is wrong."""
+    table = Table(title="Overload", title_justify="left", title_style="bold", box=SIMPLE, show_header=False)
+    table.add_column("what")
+    table.add_column("how much", justify="right")
+    table.add_column("note", style="dim")
+    for said, count in sorted(result.answers.items()):
+        table.add_row(said, f"{count:,}", MEANT.get(said, "nobody should get this"))
+    table.add_section()
+    table.add_row("offered", f"{result.times:.1f} x", "what was taken")
+    table.add_row("Redis away", f"{result.away_share:.0%}", "of the time under load")
+    peaks = ", ".join(f"{held / MIB:.0f} {phase}" for phase, held in result.memory.peaks_bytes.items())
+    table.add_row(
+        "gate memory",
+        f"{result.memory.peak_bytes / MIB:.0f} MiB",
+        f"from {result.memory.base_bytes / MIB:.0f}; {peaks}",
+    )
+    table.add_row(
+        "slowest /livez", f"{max(result.livez_seconds, default=0):.2f} s", f"of {len(result.livez_seconds):,}"
+    )
+    table.add_row("accepted", f"{len(result.accepted):,}", f"{len(result.stored):,} applied, {result.letters} letters")
+    table.add_row("unaccounted", str(result.audit.get("unaccounted", "?")), "tidegate audit")
+    console.print(table)
+    for problem in result.problems:
+        console.print(f"[bold red]{problem}[/bold red]", soft_wrap=True)

@@ -88,6 +88,8 @@ class Verdict:
         self.unaccounted = int(self.ledger["unaccounted"])
         if self.unaccounted:
             self.problems.append(f"tidegate audit: {self.unaccounted} unaccounted: {self.ledger}")
+        if boxed := self.ledger["inbox"]["counted_rows"]:
+            self.problems.append(f"{boxed} events are left in the inbox")
         for keys in system.stream.keys:
             due = await system.stream.client.zcard(keys.due)
             if due:
