@@ -28,6 +28,9 @@ from tidegate.telemetry import health, logs
 
 log = logs.get(__name__)
 
+PROXIES = ("127.0.0.1", "::1")
+"""Whose X-Forwarded-Proto is believed: the console listens on this host, and what ends TLS before it does too."""
+
 
 def admin_token(settings: Settings) -> str:
     """Return the admin token; raise UsageError naming the variable when there is none: nothing here is for everybody."""
@@ -103,7 +106,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         pool = await stack.enter_async_context(postgres.pool(postgres_url, settings.postgres, "tidegate console"))
         ready = _Readiness(client, pool)
         desk = Desk(Stream.of(client, settings.stream), pool)
-        console_server = server(application(desk, access, ready))
+        console_server = server(application(desk, access, ready), trusted_proxies=PROXIES)
 
         def stop() -> None:
             ready.stopping = True

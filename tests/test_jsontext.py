@@ -224,3 +224,13 @@ def test_a_large_body_is_looked_at_in_little_memory(one: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 10 * len(raw), f"{peak / len(raw):.1f} times the body"
+
+
+def test_what_is_no_object_is_never_taken_for_the_one_read_before() -> None:
+    """Found by the fuzzer: members kept while one body was cut would have been those of the next, if that was `null`."""
+    jsontext.cut(b'{"secret": {"of": "somebody else"}, "other": {"a": 1}}', "secret")
+    jsontext.cut(b'{"secret": 1, "secret": {"twice": 1}}', "secret")
+    for text in (b"null", b" null ", b"[]", b"1", b'[{"secret": 1}]'):
+        for read in (jsontext.cut, jsontext.values):
+            with pytest.raises(jsontext.NotJsonError):
+                read(text, "secret")

@@ -50,6 +50,8 @@ def _keep(members: list[tuple[str, Any]]) -> None:
 
 _latest = _Latest()
 _WHOLE = _decoders()
+_NO_OBJECTS = _decoders(object_pairs_hook=lambda _: None)
+"""Objects become None."""
 _SHALLOW = _decoders(object_pairs_hook=_keep)
 """Objects become None, save for the outermost: held all at once, the small ones that 2 MiB may consist of take 30 MiB."""
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -167,6 +169,7 @@ def values(raw: bytes, name: str) -> list[Any]:
 
 def _top(text: str) -> list[tuple[str, Any]]:
     """Return the members of the JSON object ``text``, objects in them as None."""
+    _latest.members = None  # what was kept of another text must not be taken for this one's
     try:
         # A null is None too.
         if _whole(text, _SHALLOW) is not None or _latest.members is None:
@@ -184,7 +187,7 @@ def _is_there_once_at_most(text: str, name: str) -> bool:
 def _less_one(text: str, start: int, name_length: int) -> str:
     colon = _COLON.match(text, start + name_length)
     assert colon is not None
-    _, end = _scan(text, colon.end(), _SHALLOW)
+    _, end = _scan(text, colon.end(), _NO_OBJECTS)
     mark, following = _after(text, end)
     if mark == ",":
         return text[:start] + text[following:]
@@ -230,7 +233,7 @@ def _members(text: str) -> list[_Member]:
             colon = _COLON.match(text, end)
             if colon is None:
                 raise NotJsonError(f"expected ':' at character {end}")
-            value, end = _scan(text, colon.end(), _SHALLOW)
+            value, end = _scan(text, colon.end(), _NO_OBJECTS)
             found.append(_Member(name, value, at, end))
             mark, at = _after(text, end)
             if mark == "}":

@@ -68,7 +68,9 @@ def bury(rig: Rig, mood: Mood) -> Bury:
 async def serving(stream: Stream, pool: Pool) -> AsyncIterator[str]:
     """Serve the admin site; yield its address."""
     listener = listen("127.0.0.1", 0)
-    running = server(service.application(Desk(stream, pool), Access(TOKEN)), drain_seconds=1)
+    running = server(
+        service.application(Desk(stream, pool), Access(TOKEN)), drain_seconds=1, trusted_proxies=service.PROXIES
+    )
     task = asyncio.create_task(running.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -57,6 +57,13 @@ def plain(value: Any) -> Any:
     return value
 
 
+def shallow(value: Any) -> Any:
+    """Return ``value`` with None for the objects in it."""
+    if isinstance(value, Members):
+        return None
+    return [shallow(held) for held in value] if isinstance(value, list) else value
+
+
 def same(one: object, other: object) -> bool:
     """Tell whether two values are the same to the type: `==` takes 1, 1.0 and True for equal."""
     return repr(one) == repr(other)

@@ -59,7 +59,7 @@ Broken = Callable[[pytest.MonkeyPatch], None]
 
 
 def _reads_nan(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(jsontext, "_FAST", json.JSONDecoder())
+    patch.setattr(jsontext, "_WHOLE", (json.JSONDecoder(), json.JSONDecoder()))
 
 
 def _loses_a_byte_of_each_element(patch: pytest.MonkeyPatch) -> None:
