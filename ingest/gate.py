@@ -47,7 +47,7 @@ class Limits:
     """What one request may bring, how many may be under way, and how they may come."""
 
     body_bytes_max: int = 2_097_152
-    json_depth_max: int = 128
+    json_depth_max: int = 256
     events_max: int = 1000
     requests_max: int = 1000
     require_https: bool = False

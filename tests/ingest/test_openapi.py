@@ -147,7 +147,7 @@ class Attempt:
         (405, "method-not-allowed", Attempt("GET", "crm")),
         (405, "", Attempt("HEAD", "crm")),
         (204, "", Attempt("OPTIONS", "crm")),
-        (400, "malformed", Attempt("POST", "crm", b"[" * 200 + b"]" * 200)),
+        (400, "malformed", Attempt("POST", "crm", b"[" * 300 + b"]" * 300)),
         (413, "too-large", Attempt("POST", "crm", b" " * BODY_BYTES_MAX + BODY)),
         (413, "too-many-events", Attempt("POST", "hubspot", b"[%s]" % b",".join([b"1"] * 1001))),
         (415, "unsupported-media-type", Attempt("POST", "crm", BODY, {"content-type": "text/plain"})),

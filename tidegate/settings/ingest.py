@@ -77,7 +77,7 @@ class IngestSettings(Section):
     # What one request may bring.
     body_bytes_max: Annotated[int, Field(ge=1024)] = 2_097_152
     """Larger bodies are answered 413 before they are read to the end; a compressed body counts unpacked."""
-    json_depth_max: Annotated[int, Field(ge=1, le=500)] = 128
+    json_depth_max: Annotated[int, Field(ge=1, le=500)] = 256
     """Deeper nested bodies are answered 400."""
     events_max: Count = 1000
     """Events in one request."""
