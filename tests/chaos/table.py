@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.driver import ENDS, Result
+from tests.chaos.memory import MIB
+from tests.chaos.overload import MEANT
+from tests.chaos.overload import Result as Overloaded
 from tests.chaos.provider import Identity
 from tests.chaos.system import LEASE_SECONDS
-
-MIB = 1 << 20
 
 
 def show(result: Result, console: Console) -> None:
@@ -37,6 +38,48 @@ def show(result: Result, console: Console) -> None:
         console.print(f"[yellow]{note}[/yellow]")
     for problem in result.verdict.problems:
         console.print(f"[bold red]{problem}[/bold red]", soft_wrap=True)
+
+
+def show_overload(result: Overloaded, console: Console) -> None:
+    """Print what the gate held and answered, and the verdict."""
+    figures = Table(title="Overload", title_justify="left", title_style="bold", box=SIMPLE, show_header=False)
+    figures.add_column("what")
+    figures.add_column("how much", justify="right")
+    figures.add_column("note", style="dim")
+    for row in _overload_rows(result):
+        figures.add_row(*row)
+    console.print(figures)
+    for problem in result.problems:
+        console.print(f"[bold red]{problem}[/bold red]", soft_wrap=True)
+
+
+def _overload_rows(result: Overloaded) -> list[tuple[str, str, str]]:
+    memory, offered = result.memory, sum(result.answers.values())
+    seconds = sum(result.seconds.values())
+    livez = sorted(result.livez_seconds) or [0.0]
+    away = ", ".join(f"{spent:.0f} s {what}" for what, spent in sorted(result.seconds.items()))
+    rate = memory.samples / max(1.0, memory.seconds)
+    looks = f"the most any gate process held, of 120 MiB; looked at {rate:.1f} times a second"
+    ended = ", ".join(f"{count:,} x {how}" for how, count in sorted(result.ends.items()))
+    ledger = result.audit
+    return [
+        ("memory at the start", f"{memory.base_bytes / MIB:.1f} MiB", ""),
+        ("memory at the peak", f"{memory.peak_bytes / MIB:.1f} MiB", looks),
+        *((f"  {phase}", f"{held / MIB:.1f} MiB", "") for phase, held in sorted(memory.peaks_bytes.items()) if phase),
+        (
+            "requests answered",
+            f"{offered:,}",
+            f"{offered / max(1.0, seconds):,.0f}/s, {result.options.clients} clients",
+        ),
+        ("taken", f"{result.taken:,}", f"offered {result.times:.1f} times as much"),
+        *((f"  {said}", f"{count:,}", MEANT.get(said, "?")) for said, count in sorted(result.answers.items())),
+        ("ended without an answer", f"{sum(result.ends.values()):,}", ended),
+        ("Redis away", f"{result.away_share:.0%}", away),
+        ("/livez", f"{livez[-1]:.2f} s", f"at worst, {livez[len(livez) // 2]:.3f} s in the middle of {len(livez)}"),
+        ("applied", f"{len(result.stored):,}", f"{len(result.accepted):,} distinct events were answered 202"),
+        ("unaccounted", str(ledger.get("unaccounted", "?")), f"accepted {ledger.get('accepted', 0):,} in the ledger"),
+        ("seed", str(result.options.seed), ""),
+    ]
 
 
 def _innocents(names: Sequence[Identity]) -> str:
