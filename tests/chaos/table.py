@@ -97,10 +97,14 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     ledger = verdict.ledger
     answers = ", ".join(f"{count:,} x {name}" for name, count in sorted(provider.answers.items()))
     letters = ", ".join(f"{count} {reason}" for reason, count in sorted(verdict.letters.items()))
+    tiers = ", ".join(f"{count:,} kept by {name}" for name, count in sorted(provider.tiers.items()))
     takeovers = watch.takeovers
     return [
         ("events sent", f"{provider.events:,}", f"repetitions included; {len(provider.accepted):,} distinct"),
         ("answers", f"{sum(provider.answers.values()):,}", answers),
+        ("202", f"{sum(provider.tiers.values()):,}", tiers),
+        ("while nothing was durable", f"{watch.told_503:,} x 503", f"{watch.told_202} x 202; Redis and Postgres away"),
+        ("reloads of a gate", str(watch.reloads), f"{watch.reloads_broken} connections refused or broken off by it"),
         ("posts whose fate was never learnt", str(len(provider.unknown)), "broken off, and not accepted since"),
         ("accepted", f"{ledger.get('accepted', 0):,}", f"{provider.repeated:,} more recognised at the gate"),
         ("applied", f"{verdict.applied:,}", f"{ledger.get('applied', 0):,} in the ledger"),
@@ -118,7 +122,8 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
             f"after SIGKILL of a worker, {len(takeovers)} times; promised {LEASE_SECONDS + 2:.0f} s; "
             f"{watch.disturbed} more were disturbed by another fault",
         ),
-        ("worker memory", f"{result.rss_bytes_max / MIB:.0f} MiB", "the most any worker held"),
+        ("worker memory", f"{result.worker_bytes_max / MIB:.0f} MiB", "the most any worker held"),
+        ("gate memory", f"{result.gate_bytes_max / MIB:.0f} MiB", "the most any process of a gate held, of 120 MiB"),
         ("ended by themselves", str(len(result.ended)), _endings(result.ended)),
         ("zombies", str(watch.zombies), f"{watch.zombies_robbed} woke when others had applied what they held"),
         ("time", f"{result.seconds:.0f} s", f"{provider.events / result.seconds:,.0f} events/s"),
