@@ -59,7 +59,7 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-chaos: setup ## everything killed, stopped, cut and filled under traffic, then the books compared; CHAOS='--seed 7', CHAOS=--overload
+chaos: setup ## everything killed, stopped, cut and filled under traffic, then the books compared; CHAOS='--seed 7', CHAOS=overload
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 fuzz: setup ## bytes guided by coverage into every parser; FUZZ='lemlist-hostile --seconds 60'

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from tests.chaos import table
-from tests.chaos.driver import Options, Progress, Result, play
-from tests.chaos.overload import Options as OverloadOptions
-from tests.chaos.overload import Overload
+from tests.chaos.driver import Options, Progress, play
+from tests.chaos.overload import CLIENTS, Overload
+from tests.chaos.overload import Options as Overloading
 from tidegate import serving
 from tidegate.embedded import PostgresServer, RedisServer, start_together
 from tidegate.telemetry import logs
@@ -27,22 +27,24 @@ Say = Callable[[str], None]
 PLAIN_WIDTH = 120
 
 
-@click.command(context_settings={"show_default": True})
+@click.group(invoke_without_command=True, context_settings={"show_default": True})
 @click.option("--events", type=click.IntRange(100), default=200_000, help="Distinct events to send, about.")
 @click.option("--faults", type=click.IntRange(1), default=100, help="Faults to make.")
 @click.option("--seed", type=int, help="Repeat the schedule and traffic of an earlier run.  [default: a new one]")
 @click.option("--minutes", type=click.FloatRange(0.2), default=15.0, help="What does not fit in fails.")
 @click.option("--workers", type=click.IntRange(1), default=3, help="Worker processes.")
-@click.option("--gates", type=click.IntRange(1), default=1, help="Gate processes.")
-@click.option(
-    "--overload",
-    is_flag=True,
-    help="Instead of faults under traffic: ten times what a gate may take, from clients good and bad, while Redis is away half "
-    "of the time. Uses --minutes, --seed and --keep.",
-)
+@click.option("--gates", type=click.IntRange(1), default=2, help="Gates; the last is two processes on one port.")
 @click.option("--keep", is_flag=True, help="Keep the folder with data and logs, though all is well.")
+@click.pass_context
 def main(
-    events: int, faults: int, seed: int | None, minutes: float, workers: int, gates: int, overload: bool, keep: bool
+    context: click.Context,
+    events: int,
+    faults: int,
+    seed: int | None,
+    minutes: float,
+    workers: int,
+    gates: int,
+    keep: bool,
 ) -> None:
     """Send known traffic over HTTP to real gates and workers while a seeded schedule kills, stops, cuts, stalls and
     fills whatever there is; then compare: every event accepted is applied once or is a letter.
@@ -51,74 +53,86 @@ def main(
     printed: it gives the same schedule and the same traffic again.
     """
     logs.configure("error", "json")
+    if context.invoked_subcommand is not None:
+        return
+    options = Options(events, faults, _seed(seed), minutes, workers, gates)
+    with _folder(options.seed, keep=keep) as (folder, console), _servers(folder) as servers, _record(folder) as record:
+        with _shown(console) as (say, show):
+            running = play(options, folder, *servers, say=lambda text: record(text, say), show=show)
+            result = serving.run(running)
+        table.show(result, console)
+        raise SystemExit(0 if result.good else 1)
+
+
+@main.command()
+@click.option("--minutes", type=click.FloatRange(0.3), default=10.0, help="How long.")
+@click.option("--seed", type=int, help="Repeat the phases and requests of an earlier run.  [default: a new one]")
+@click.option("--clients", type=click.IntRange(20), default=CLIENTS, help="Connections that press on.")
+@click.option("--keep", is_flag=True, help="Keep the folder with data and logs, though all is well.")
+def overload(minutes: float, seed: int | None, clients: int, keep: bool) -> None:
+    """Offer a gate with default limits ten times what it may take, and more, while Redis is away half of the time.
+
+    Its workers are slow on purpose. Some clients dawdle, some hang up, some never read an answer, and nobody heeds
+    Retry-After. Exit 1 when a gate process grows beyond 120 MiB, answers what it should not, or loses anything.
+    """
+    options = Overloading(minutes, _seed(seed), clients=clients)
+    with _folder(options.seed, keep=keep) as (folder, console), _servers(folder) as servers, _record(folder) as record:
+        say = functools.partial(console.print, soft_wrap=True)
+        running = Overload(options, folder, *servers, lambda text: record(text, say)).run()
+        result = serving.run(running)
+        table.show_overload(result, console)
+        raise SystemExit(1 if result.problems else 0)
+
+
+def _seed(given: int | None) -> int:
+    return random.SystemRandom().randrange(100_000) if given is None else given
+
+
+@contextmanager
+def _folder(seed: int, *, keep: bool) -> Iterator[tuple[Path, Console]]:
+    """Yield a folder for all files of a run, which ends with SystemExit; what failed is kept, and where it is said."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
-    if overload:
-        sys.exit(
-            0
-            if _overload(minutes, random.SystemRandom().randrange(100_000) if seed is None else seed, keep, console)
-            else 1
-        )
-    options = Options(
-        events, faults, random.SystemRandom().randrange(100_000) if seed is None else seed, minutes, workers, gates
-    )
     folder = Path(tempfile.mkdtemp(prefix="tidegate-chaos-"))
-    console.print(f"[bold]Tidegate chaos[/bold]  seed {options.seed}, all files in {folder}")
-    result = _run(options, folder, console)
-    table.show(result, console)
-    if result.good and not keep:
-        shutil.rmtree(folder)
-    else:
-        console.print(f"seed {options.seed}, logs and data in {folder}")
-    verdict = (
-        "[bold green]every promise was kept[/bold green]" if result.good else "[bold red]promises broken[/bold red]"
-    )
-    console.print(verdict)
-    sys.exit(0 if result.good else 1)
-
-
-def _overload(minutes: float, seed: int, keep: bool, console: Console) -> bool:
-    """Run the overload and print what came of it; return whether every promise was kept."""
-    folder = Path(tempfile.mkdtemp(prefix="tidegate-overload-"))
-    console.print(f"[bold]Tidegate overload[/bold]  seed {seed}, all files in {folder}")
-    redis, database = RedisServer(folder / "redis"), PostgresServer(folder / "postgres", durable=True)
-    start_together(redis, database)
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True)
-
+    console.print(f"[bold]Tidegate chaos[/bold]  seed {seed}, all files in {folder}")
+    code: object = 1
     try:
-        run = Overload(OverloadOptions(minutes, seed), folder, redis, database, say)
-        result = serving.run(run.run())
+        yield folder, console
+    except SystemExit as ended:
+        code = ended.code
+        raise
     finally:
-        redis.stop()
-        database.stop()
-    table.show_overload(result, console)
-    good = not result.problems
-    if good and not keep:
-        shutil.rmtree(folder)
-    else:
-        console.print(f"seed {seed}, logs and data in {folder}")
-    console.print("[bold green]every promise was kept[/bold green]" if good else "[bold red]promises broken[/bold red]")
-    return good
+        if code or keep:
+            console.print(f"seed {seed}, logs and data in {folder}")
+        else:
+            shutil.rmtree(folder)
+        color, text = ("red", "promises broken") if code else ("green", "every promise was kept")
+        console.print(f"[bold {color}]{text}[/bold {color}]")
 
 
-def _run(options: Options, folder: Path, console: Console) -> Result:
+@contextmanager
+def _servers(folder: Path) -> Iterator[tuple[RedisServer, PostgresServer]]:
     redis, postgres = RedisServer(folder / "redis"), PostgresServer(folder / "postgres", durable=True)
     start_together(redis, postgres)
     try:
-        with (folder / "chaos.txt").open("w") as record, _shown(console) as (say, show):
-
-            def note(text: str) -> None:
-                record.write(text + "\n")
-                record.flush()
-                say(text)
-
-            return serving.run(play(options, folder, redis, postgres, say=note, show=show))
+        yield redis, postgres
     finally:
         redis.stop()
         postgres.stop()
+
+
+@contextmanager
+def _record(folder: Path) -> Iterator[Callable[[str, Say], None]]:
+    """Yield how to say a line and keep it in chaos.txt."""
+    with (folder / "chaos.txt").open("w") as record:
+
+        def note(text: str, say: Say) -> None:
+            record.write(text + "\n")
+            record.flush()
+            say(text)
+
+        yield note
 
 
 @contextmanager

@@ -8,8 +8,8 @@
 | mute     | sends, and never reads an answer                                           | 5 %    |
 | fickle   | hangs up in the middle of a body, or before the answer                     | 5 %    |
 
-Told what to do by a line of JSON on standard input; says each second what was answered so far, and at the end, which comes
-when its standard input does, what was accepted: also lines of JSON.
+Told what to do by a line of JSON on standard input, and to begin by another line; the end of the input is the end. Says when it
+is ready, each second what was answered so far, and at the end what was accepted: also lines of JSON.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Crowd:
                 name, pieces = self._requests.next()
                 writer.writelines(pieces)
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    if await self._answer(reader, name):
+                    if await self._answer(reader, name, to="a sender"):
                         return
 
     async def _dawdle(self) -> None:
@@ -148,7 +148,7 @@ class Crowd:
             writer.write(whole[: len(whole) // self._chance.randint(1, 2)])
             await asyncio.sleep(self._chance.uniform(0, 0.2))
 
-    async def _answer(self, reader: asyncio.StreamReader, name: str) -> bool:
+    async def _answer(self, reader: asyncio.StreamReader, name: str, *, to: str = "") -> bool:
         """Take down an answer; return whether it is the last on this connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status = head.split(" ", 2)[1]
@@ -162,6 +162,8 @@ class Crowd:
             said = str(json.loads(body).get("type", "")).removeprefix("urn:tidegate:problem:")
             if status == "503" and not int(headers.get("retry-after", 0)):
                 said += ", without Retry-After"
+            if status == "408" and to:
+                said += f", to {to}"
         self.answers[f"{status} {said}"] += 1
         return headers.get("connection") == "close"
 
@@ -181,6 +183,8 @@ async def _main() -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     crowd = Crowd(Order(**json.loads(await stdin.readline())))
     _say(crowd.report())  # the requests are made
+    if not await stdin.readline():
+        return
     ending = asyncio.Event()
     running = asyncio.create_task(crowd.run(ending))
     listening = asyncio.create_task(stdin.read())
@@ -224,6 +228,11 @@ class CrowdProcess:
         started = cls(process)
         await started._ready.wait()
         return started
+
+    def press_on(self) -> None:
+        """Let it begin; said again it changes nothing."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
 
     async def stop(self) -> None:
         """End it; return once it has said what was accepted. Raises RuntimeError when it does not say so."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 from redis.exceptions import RedisError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -20,7 +23,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from tests.chaos.processes import Place
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import KINDS, Fault
-from tests.chaos.system import System
+from tests.chaos.system import APPEND_SECONDS, INBOX_SECONDS, System
 from tests.chaos.watch import Held, Watch
 from tidegate.stream.keys import GROUP
 
@@ -29,6 +32,7 @@ Making = Callable[[System, Watch, Fault], AbstractAsyncContextManager[None]]
 
 REACH_SECONDS = 60.0
 """How long a server that was killed may take until a fault can be made or lifted there."""
+RELOAD_SECONDS = 40.0
 HOLDS_SECONDS = 4.0
 """How long to try to stop a worker while it holds something; then it is killed all the same."""
 
@@ -125,7 +129,14 @@ async def _workers_restarted(system: System, watch: Watch, fault: Fault) -> Asyn
 
 @asynccontextmanager
 async def _gate_killed(system: System, watch: Watch, fault: Fault) -> AsyncIterator[None]:
-    system.processes.kill(_pick(system.processes.gates, fault))
+    place = _pick(system.processes.gates, fault)
+    pids = place.pids
+    victim = pids[int(fault.strength * len(pids))] if pids else place.process.pid
+    if victim == place.process.pid:
+        system.processes.kill(place)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
     yield
 
 
@@ -142,6 +153,22 @@ async def _gate_restarted(system: System, watch: Watch, fault: Fault) -> AsyncIt
         watch.note(f"{place.name} did not end within its time after SIGTERM: killed")
         system.processes.kill(place)
     yield
+
+
+@asynccontextmanager
+async def _gate_reloaded(system: System, watch: Watch, fault: Fault) -> AsyncIterator[None]:
+    place, url = system.processes.gates[-1], system.gate_urls[-1]
+    await system.processes.all_live([place])
+    before, broken = set(place.pids[1:]), watch.provider.broken[url]
+    place.signal(signal.SIGHUP)
+    until = time.monotonic() + RELOAD_SECONDS
+    while time.monotonic() < until and (len(place.pids) != 1 + place.processes or before & set(place.pids)):
+        await asyncio.sleep(0.05)
+    if before & set(place.pids):
+        watch.note(f"{place.name} was not reloaded in time")
+    yield
+    watch.reloads += 1
+    watch.reloads_broken += watch.provider.broken[url] - broken
 
 
 @asynccontextmanager
@@ -240,6 +267,28 @@ async def _disk_full(system: System, watch: Watch, fault: Fault) -> AsyncIterato
     await _execute(system, "UPDATE chaos_disk SET is_full = false")
 
 
+@asynccontextmanager
+async def _both_away(system: System, watch: Watch, fault: Fault) -> AsyncIterator[None]:
+    await system.processes.all_live(system.processes.gates)
+    servers, proxies = (system.redis, system.postgres), (system.redis_proxy, system.postgres_proxy)
+    for proxy in proxies:
+        proxy.stall()
+    if fault.strength < 0.5:
+        await asyncio.gather(*(asyncio.to_thread(server.kill) for server in servers))
+        for proxy in proxies:
+            proxy.cut()
+            proxy.flow()
+    await asyncio.sleep(APPEND_SECONDS + INBOX_SECONDS + 1)  # what was under way is answered by then
+    before = watch.provider.answers.copy()
+    yield
+    told = watch.provider.answers - before
+    watch.told_503 += told["503"]
+    watch.told_202 += told["202"]
+    await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers))
+    for proxy in proxies:
+        proxy.flow()
+
+
 async def _execute(system: System, *statements: str) -> None:
     async def run() -> None:
         async with system.connected() as connection:
@@ -251,11 +300,15 @@ async def _execute(system: System, *statements: str) -> None:
 
 @asynccontextmanager
 async def _stopped(place: Place) -> AsyncIterator[None]:
-    stopped = place.process
-    place.signal(signal.SIGSTOP)
+    stopped: list[psutil.Process] = []
+    for pid in place.pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            stopped.append(psutil.Process(pid))
+            stopped[-1].suspend()
     yield
-    if place.process is stopped:  # no other fault has killed it
-        place.signal(signal.SIGCONT)
+    for process in stopped:
+        with contextlib.suppress(psutil.NoSuchProcess):  # another fault has killed it
+            process.resume()
 
 
 def _pick(places: list[Place], fault: Fault) -> Place:
@@ -270,6 +323,7 @@ _MAKING: dict[str, Making] = {
     "gate killed": _gate_killed,
     "gate stopped": _gate_stopped,
     "gate restarted": _gate_restarted,
+    "gate reloaded": _gate_reloaded,
     "clock of a process stepped": _clock_stepped,
     "Redis killed": _redis_killed,
     "Redis cut": _proxied(_cut, "Redis"),
@@ -286,5 +340,6 @@ _MAKING: dict[str, Making] = {
     "Postgres answers lost": _proxied(_answers_lost, "Postgres"),
     "Postgres read-only": _read_only,
     "Postgres disk full": _disk_full,
+    "Redis and Postgres away": _both_away,
 }
 assert set(_MAKING) == {kind.name for kind in KINDS}, "every kind of the schedule is made here"

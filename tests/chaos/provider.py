@@ -19,6 +19,7 @@ from tidegate.settings import Settings
 
 Identity = tuple[str, str]
 ANSWER_SECONDS = 4.0
+"""More than the gate may take, for both tiers one after the other."""
 IMPATIENT_SHARE = 0.003
 IMPATIENT_SECONDS = 0.003
 """A few hang up before the answer can have come: they cannot know whether they were heard."""
@@ -37,7 +38,11 @@ class Provider:
         self.answers: Counter[str] = Counter()
         """By status, or the name of the exception where there was none."""
         self.tiers: Counter[str] = Counter()
-        """Accepted posts, by where their events were made durable."""
+        """202s by who kept the events."""
+        self.odd: Counter[str] = Counter()
+        """Answers that lack what they should say."""
+        self.broken: Counter[str] = Counter()
+        """Connections that were refused, or broken off by the other side, by gate."""
         self.first = 0
         """Deliveries that a 202 called new; less than the events when an answer was lost."""
         self.repeated = 0
@@ -98,15 +103,20 @@ class Provider:
         signed_url = self._settings.sources[post.source].public_url or self._gates[0] + path
         adapter = self._adapters[post.source, post.version if post.source == "hubspot" else ""]
         headers, body = adapter.sign(post.body, url=signed_url, now_seconds=time.time(), message_id=post.message_id)
+        gate = self._chance.choice(self._gates)
         timeout = aiohttp.ClientTimeout(limit_seconds)
-        async with session.post(
-            self._chance.choice(self._gates) + path, data=body, headers=headers, timeout=timeout
-        ) as answer:
-            told = await answer.json(content_type=None)
-            self.answers[str(answer.status)] += 1
-            if answer.status != 202:
-                raise NotAcceptedError(answer.status)
-        self.tiers[answer.headers["Tidegate-Durability"]] += 1
+        try:
+            async with session.post(gate + path, data=body, headers=headers, timeout=timeout) as answer:
+                told = await answer.json(content_type=None)
+        except aiohttp.ClientConnectionError as error:
+            self.broken[gate] += not isinstance(error, TimeoutError)
+            raise
+        self.answers[str(answer.status)] += 1
+        if answer.status == 503 and int(answer.headers.get("Retry-After", 0)) < 1:
+            self.odd["503 without Retry-After"] += 1
+        if answer.status != 202:
+            raise NotAcceptedError(answer.status)
+        self.tiers[answer.headers.get("Tidegate-Durability", "nobody")] += 1
         self.first += int(told["accepted"])
         self.repeated += int(told["duplicates"])
         lowered = [(name.lower(), value) for name, value in headers]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault. ``on``: what it strikes; two that strike together are on different things."""
+    """A kind of fault. ``on``: what it strikes, in words; two that strike together have none in common."""
 
     name: str
     on: str
@@ -18,6 +18,7 @@ class Kind:
     leases: float = 0.0
 
 
+_EVERYTHING = "worker gate clock redis postgres"
 KINDS = (
     Kind("worker killed", "worker", (0.0, 0.5)),
     Kind("worker stopped: a zombie wakes", "worker", (1.0, 4.0), leases=1),
@@ -26,6 +27,7 @@ KINDS = (
     Kind("gate killed", "gate", (0.0, 1.0)),
     Kind("gate stopped", "gate", (0.3, 4.0)),
     Kind("gate restarted", "gate", (0.0, 0.5)),
+    Kind("gate reloaded", "gate", (0.0, 0.5)),
     Kind("clock of a process stepped", "clock", (0.5, 4.0)),
     Kind("Redis killed", "redis", (0.0, 2.5)),
     Kind("Redis cut", "redis", (0.0, 0.5)),
@@ -42,6 +44,7 @@ KINDS = (
     Kind("Postgres answers lost", "postgres", (0.2, 2.5)),
     Kind("Postgres read-only", "postgres", (0.5, 3.0)),
     Kind("Postgres disk full", "postgres", (0.5, 3.0)),
+    Kind("Redis and Postgres away", _EVERYTHING, (1.0, 3.0)),
 )
 LAST = "worker killed"
 """Of this kind is the last fault of all, which strikes alone."""
@@ -100,6 +103,6 @@ def _fault(kind: Kind, chance: random.Random, lease_seconds: float, hold: float)
 def _partner(left: list[Fault], first: Fault) -> Sequence[Fault]:
     """Take the next of ``left`` that strikes something else, if there is one."""
     for position, fault in enumerate(left):
-        if fault.kind.on != first.kind.on:
+        if not set(fault.kind.on.split()) & set(first.kind.on.split()):
             return [left.pop(position)]
     return []

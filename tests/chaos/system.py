@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 SHARDS = 2
 LEASE_SECONDS = 3.0
 DIRECT_SECONDS = 5.0
+APPEND_SECONDS = 1.0
+INBOX_SECONDS = 1.0
 SETTINGS = f"""\
 [stream]
 shards = {SHARDS}
@@ -42,8 +44,8 @@ idle_in_transaction_timeout_ms = 10000
 transaction_timeout_ms = 15000
 
 [ingest]
-append_seconds = 1.0    # with inbox_seconds less than the providers wait
-inbox_seconds = 1.0
+append_seconds = {APPEND_SECONDS}
+inbox_seconds = {INBOX_SECONDS}   # with it less than a provider waits: ANSWER_SECONDS
 breaker_seconds_max = 1.0
 retry_after_seconds = 1
 notice_seconds = 0.2
@@ -103,6 +105,12 @@ class System:
         async with connection:
             yield connection
 
+    async def boxed(self) -> int:
+        """Return how many events are in the inbox."""
+        async with self.connected() as connection:
+            rows = await (await connection.execute("SELECT count(*) FROM inbox")).fetchall()
+        return int(rows[0][0])
+
     async def audit(self) -> dict[str, Any]:
         """Return what `tidegate audit --json` prints, through the proxies as any operator's would be."""
         words = [sys.executable, "-m", "tidegate", "-c", str(self.config), "audit", "--json"]
@@ -137,7 +145,8 @@ async def running(
         async with system.connected() as connection:
             await connection.execute(handlers.SCHEMA.encode())
         for port in ports:
-            processes.start_gate(port)
+            # The last is two processes, so that what befalls one of several is tried too.
+            processes.start_gate(port, processes=2 if port == ports[-1] else 1)
         for _ in range(workers):
             processes.start_worker()
         await asyncio.to_thread(processes.wait_ready)

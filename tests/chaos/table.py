@@ -40,6 +40,48 @@ def show(result: Result, console: Console) -> None:
         console.print(f"[bold red]{problem}[/bold red]", soft_wrap=True)
 
 
+def show_overload(result: Overloaded, console: Console) -> None:
+    """Print what the gate held and answered, and the verdict."""
+    figures = Table(title="Overload", title_justify="left", title_style="bold", box=SIMPLE, show_header=False)
+    figures.add_column("what")
+    figures.add_column("how much", justify="right")
+    figures.add_column("note", style="dim")
+    for row in _overload_rows(result):
+        figures.add_row(*row)
+    console.print(figures)
+    for problem in result.problems:
+        console.print(f"[bold red]{problem}[/bold red]", soft_wrap=True)
+
+
+def _overload_rows(result: Overloaded) -> list[tuple[str, str, str]]:
+    memory, offered = result.memory, sum(result.answers.values())
+    seconds = sum(result.seconds.values())
+    livez = sorted(result.livez_seconds) or [0.0]
+    away = ", ".join(f"{spent:.0f} s {what}" for what, spent in sorted(result.seconds.items()))
+    rate = memory.samples / max(1.0, memory.seconds)
+    looks = f"the most any gate process held, of 120 MiB; looked at {rate:.1f} times a second"
+    ended = ", ".join(f"{count:,} x {how}" for how, count in sorted(result.ends.items()))
+    ledger = result.audit
+    return [
+        ("memory at the start", f"{memory.base_bytes / MIB:.1f} MiB", ""),
+        ("memory at the peak", f"{memory.peak_bytes / MIB:.1f} MiB", looks),
+        *((f"  {phase}", f"{held / MIB:.1f} MiB", "") for phase, held in sorted(memory.peaks_bytes.items()) if phase),
+        (
+            "requests answered",
+            f"{offered:,}",
+            f"{offered / max(1.0, seconds):,.0f}/s, {result.options.clients} clients",
+        ),
+        ("taken", f"{result.taken:,}", f"offered {result.times:.1f} times as much"),
+        *((f"  {said}", f"{count:,}", MEANT.get(said, "?")) for said, count in sorted(result.answers.items())),
+        ("ended without an answer", f"{sum(result.ends.values()):,}", ended),
+        ("Redis away", f"{result.away_share:.0%}", away),
+        ("/livez", f"{livez[-1]:.2f} s", f"at worst, {livez[len(livez) // 2]:.3f} s in the middle of {len(livez)}"),
+        ("applied", f"{len(result.stored):,}", f"{len(result.accepted):,} distinct events were answered 202"),
+        ("unaccounted", str(ledger.get("unaccounted", "?")), f"accepted {ledger.get('accepted', 0):,} in the ledger"),
+        ("seed", str(result.options.seed), ""),
+    ]
+
+
 def _innocents(names: Sequence[Identity]) -> str:
     some = ", ".join(" ".join(name) for name in names[:5])
     return f"crash_loop, though they harm nobody: {some}" if names else "crash_loop, though they harm nobody"
@@ -55,10 +97,14 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     ledger = verdict.ledger
     answers = ", ".join(f"{count:,} x {name}" for name, count in sorted(provider.answers.items()))
     letters = ", ".join(f"{count} {reason}" for reason, count in sorted(verdict.letters.items()))
+    tiers = ", ".join(f"{count:,} kept by {name}" for name, count in sorted(provider.tiers.items()))
     takeovers = watch.takeovers
     return [
         ("events sent", f"{provider.events:,}", f"repetitions included; {len(provider.accepted):,} distinct"),
         ("answers", f"{sum(provider.answers.values()):,}", answers),
+        ("202", f"{sum(provider.tiers.values()):,}", tiers),
+        ("while nothing was durable", f"{watch.told_503:,} x 503", f"{watch.told_202} x 202; Redis and Postgres away"),
+        ("reloads of a gate", str(watch.reloads), f"{watch.reloads_broken} connections refused or broken off by it"),
         ("posts whose fate was never learnt", str(len(provider.unknown)), "broken off, and not accepted since"),
         ("accepted", f"{ledger.get('accepted', 0):,}", f"{provider.repeated:,} more recognised at the gate"),
         ("applied", f"{verdict.applied:,}", f"{ledger.get('applied', 0):,} in the ledger"),
@@ -76,42 +122,10 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
             f"after SIGKILL of a worker, {len(takeovers)} times; promised {LEASE_SECONDS + 2:.0f} s; "
             f"{watch.disturbed} more were disturbed by another fault",
         ),
-        (
-            "durable in",
-            f"{sum(provider.tiers.values()):,}",
-            ", ".join(f"{n:,} x {t}" for t, n in provider.tiers.items()),
-        ),
-        ("gate memory", f"{result.gate_bytes_max / MIB:.0f} MiB", "the most any gate process held"),
-        ("worker memory", f"{result.rss_bytes_max / MIB:.0f} MiB", "the most any worker held"),
+        ("worker memory", f"{result.worker_bytes_max / MIB:.0f} MiB", "the most any worker held"),
+        ("gate memory", f"{result.gate_bytes_max / MIB:.0f} MiB", "the most any process of a gate held, of 120 MiB"),
         ("ended by themselves", str(len(result.ended)), _endings(result.ended)),
         ("zombies", str(watch.zombies), f"{watch.zombies_robbed} woke when others had applied what they held"),
         ("time", f"{result.seconds:.0f} s", f"{provider.events / result.seconds:,.0f} events/s"),
         ("seed", str(result.options.seed), ""),
     ]
-
-
-def show_overload(result: Overloaded, console: Console) -> None:
-    """Print what was answered, what it cost in memory, and what is wrong."""
-    table = Table(title="Overload", title_justify="left", title_style="bold", box=SIMPLE, show_header=False)
-    table.add_column("what")
-    table.add_column("how much", justify="right")
-    table.add_column("note", style="dim")
-    for said, count in sorted(result.answers.items()):
-        table.add_row(said, f"{count:,}", MEANT.get(said, "nobody should get this"))
-    table.add_section()
-    table.add_row("offered", f"{result.times:.1f} x", "what was taken")
-    table.add_row("Redis away", f"{result.away_share:.0%}", "of the time under load")
-    peaks = ", ".join(f"{held / MIB:.0f} {phase}" for phase, held in result.memory.peaks_bytes.items())
-    table.add_row(
-        "gate memory",
-        f"{result.memory.peak_bytes / MIB:.0f} MiB",
-        f"from {result.memory.base_bytes / MIB:.0f}; {peaks}",
-    )
-    table.add_row(
-        "slowest /livez", f"{max(result.livez_seconds, default=0):.2f} s", f"of {len(result.livez_seconds):,}"
-    )
-    table.add_row("accepted", f"{len(result.accepted):,}", f"{len(result.stored):,} applied, {result.letters} letters")
-    table.add_row("unaccounted", str(result.audit.get("unaccounted", "?")), "tidegate audit")
-    console.print(table)
-    for problem in result.problems:
-        console.print(f"[bold red]{problem}[/bold red]", soft_wrap=True)

@@ -83,12 +83,13 @@ class Verdict:
             )
 
     async def judge_streams(self, system: System) -> None:
-        """The ledger balances; nothing is left on the streams, or pending for anybody."""
+        """The ledger balances; nothing is left in the inbox or on the streams, or pending for anybody."""
         self.ledger = await system.audit()
         self.unaccounted = int(self.ledger["unaccounted"])
         if self.unaccounted:
             self.problems.append(f"tidegate audit: {self.unaccounted} unaccounted: {self.ledger}")
-        if boxed := self.ledger["inbox"]["counted_rows"]:
+        boxed = self.ledger["inbox"]["counted_rows"]
+        if boxed:
             self.problems.append(f"{boxed} events are left in the inbox")
         for keys in system.stream.keys:
             due = await system.stream.client.zcard(keys.due)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
+from tests.chaos.provider import Provider
 from tests.chaos.system import System
 from tidegate.ledger import OUT
 from tidegate.stream import ShardState
@@ -24,9 +25,10 @@ Held = tuple[str, bytes]
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at ``system`` past the proxies."""
+    """Looks at ``system`` past the proxies. What ``provider`` is answered tells who keeps a promise at that moment."""
 
     system: System
+    provider: Provider
     say: Callable[[str], None]
     settled: int = 0
     retries: int = 0
@@ -41,6 +43,13 @@ class Watch:
     zombies: int = 0
     zombies_robbed: int = 0
     """Those that had held something when they were stopped, and nothing of it when they woke."""
+    told_503: int = 0
+    """Answers while nothing could be made durable anywhere."""
+    told_202: int = 0
+    """Likewise: each is a lie."""
+    reloads: int = 0
+    reloads_broken: int = 0
+    """Connections that a gate refused or broke off while it was only to read its settings again."""
     striking: int = 0
     """Faults under way."""
     struck: int = 0

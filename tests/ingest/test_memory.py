@@ -12,7 +12,7 @@ import sys
 import tracemalloc
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -64,7 +64,7 @@ async def test_while_its_events_wait_to_be_durable_a_body_is_held_once(own_redis
     redis = own_redis()
     client = connect(redis.url, timeout_seconds=20)
     stream = Stream(client, prefix="tg", shards=1, repeat_seconds=20, call_seconds=20)
-    async with running(stream, append_seconds=20.0) as gate:
+    async with aclosing(client), running(stream, append_seconds=20.0) as gate:
 
         async def post(number: int) -> int:
             return await _asked(gate.parts.gate, number)
@@ -81,7 +81,6 @@ async def test_while_its_events_wait_to_be_durable_a_body_is_held_once(own_redis
             held, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         assert await asyncio.gather(*posting) == [202] * BODIES
-    await client.aclose()
     assert held < (BODIES + 2.5) * BODY_BYTES, "once each, and what is on its way to Redis"
 
 
@@ -97,10 +96,10 @@ async def _asked(app: Any, number: int) -> int:
     async def send(message: dict[str, Any]) -> None:
         statuses.append(message.get("status", 0))
 
+    headers = [(b"host", b"gate"), (b"content-length", b"1400000")]
     scope = {
-        "type": "http", "method": "POST", "path": "/webhooks/lemlist", "raw_path": b"/webhooks/lemlist", "scheme": "http",
-        "http_version": "1.1", "query_string": b"", "client": ("127.0.0.1", 1),
-        "headers": [(b"host", b"gate"), (b"content-length", b"1400000")],
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": "/webhooks/lemlist",
+        "raw_path": b"/webhooks/lemlist", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1),
     }  # fmt: skip
     await app(scope, receive, send)
     return statuses[0]
