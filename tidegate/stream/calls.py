@@ -173,7 +173,7 @@ class Calls:
                 answers = await pipe.execute(raise_on_error=False)
             if isinstance(answers[0], BaseException):
                 raise answers[0]
-            self._check_replicated(answers[-1], replicas)
+            self._check_replicated(answers, replicas)
             return answers[0]
 
         return await self._repeat(call)
@@ -189,7 +189,7 @@ class Calls:
             if isinstance(answers[0], BaseException):
                 raise answers[0]
             if self._replicas is not None:
-                self._check_replicated(answers[-1], self._replicas)
+                self._check_replicated(answers, self._replicas)
 
     def _queue_wait(self, pipe: Any, replicas: Replicas) -> None:
         if self._wait == "WAIT":
@@ -201,10 +201,11 @@ class Calls:
         pipe.execute_command("WAIT", replicas.count, half_ms)
         pipe.execute_command("WAITAOF", 0, replicas.count, half_ms)
 
-    def _check_replicated(self, told: Any, replicas: Replicas) -> None:
+    def _check_replicated(self, answers: Sequence[Any], replicas: Replicas) -> None:
+        told = answers[-1]
         if isinstance(told, ResponseError) and "unknown command" in str(told).lower():
-            self._wait = "WAIT"  # before 7.2: the replicas have it in memory
-            raise ConnectionError("Redis has no WAITAOF: asking again with WAIT")
+            self._wait = "WAIT"  # before 7.2: the replicas have it in memory, as the answer before says
+            told = answers[-2]
         if isinstance(told, BaseException):
             raise told
         reached = told[1] if isinstance(told, list | tuple) else told
