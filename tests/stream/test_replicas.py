@@ -91,7 +91,7 @@ async def test_a_redis_before_7_2_is_asked_with_wait(
 
     def unknown(pipe: Any, replicas: Replicas) -> None:
         if stream._wait == "WAITAOF":
-            pipe.execute_command("WAIT", 1, 1)
+            pipe.execute_command("WAIT", replicas.count, replicas.wait_ms)
             pipe.execute_command("WAITAOF7", 0, replicas.count, replicas.wait_ms)
         else:
             queue(pipe, replicas)
