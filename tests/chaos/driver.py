@@ -187,6 +187,8 @@ class Driver:
                 provider.allow(posts)
                 return False
             end = posts * (number + 1) // len(steps)
+            if any(fault.kind.gates_up for fault in step.faults):
+                await self.system.processes.all_live(self.system.processes.gates)
             provider.allow(end)
             await self._until_answered(provider, begin + step.at * (end - begin))
             await self._until_caught_up()

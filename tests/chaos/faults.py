@@ -158,7 +158,6 @@ async def _gate_restarted(system: System, watch: Watch, fault: Fault) -> AsyncIt
 @asynccontextmanager
 async def _gate_reloaded(system: System, watch: Watch, fault: Fault) -> AsyncIterator[None]:
     place, url = system.processes.gates[-1], system.gate_urls[-1]
-    await system.processes.all_live([place])
     before, broken = set(place.pids[1:]), watch.provider.broken[url]
     place.signal(signal.SIGHUP)
     until = time.monotonic() + RELOAD_SECONDS
@@ -269,7 +268,6 @@ async def _disk_full(system: System, watch: Watch, fault: Fault) -> AsyncIterato
 
 @asynccontextmanager
 async def _both_away(system: System, watch: Watch, fault: Fault) -> AsyncIterator[None]:
-    await system.processes.all_live(system.processes.gates)
     servers, proxies = (system.redis, system.postgres), (system.redis_proxy, system.postgres_proxy)
     for proxy in proxies:
         proxy.stall()

@@ -16,6 +16,8 @@ class Kind:
     seconds: tuple[float, float]
     """From how long to how long it holds, over and above ``leases`` times the lease."""
     leases: float = 0.0
+    gates_up: bool = False
+    """All gates answer when the traffic of its step begins: else what it is to show may find nobody who is asked."""
 
 
 _EVERYTHING = "worker gate clock redis postgres"
@@ -27,7 +29,7 @@ KINDS = (
     Kind("gate killed", "gate", (0.0, 1.0)),
     Kind("gate stopped", "gate", (0.3, 4.0)),
     Kind("gate restarted", "gate", (0.0, 0.5)),
-    Kind("gate reloaded", "gate", (0.0, 0.5)),
+    Kind("gate reloaded", "gate", (0.0, 0.5), gates_up=True),
     Kind("clock of a process stepped", "clock", (0.5, 4.0)),
     Kind("Redis killed", "redis", (0.0, 2.5)),
     Kind("Redis cut", "redis", (0.0, 0.5)),
@@ -44,7 +46,7 @@ KINDS = (
     Kind("Postgres answers lost", "postgres", (0.2, 2.5)),
     Kind("Postgres read-only", "postgres", (0.5, 3.0)),
     Kind("Postgres disk full", "postgres", (0.5, 3.0)),
-    Kind("Redis and Postgres away", _EVERYTHING, (1.0, 3.0)),
+    Kind("Redis and Postgres away", _EVERYTHING, (2.2, 4.0), gates_up=True),  # longer than a provider waits
 )
 LAST = "worker killed"
 """Of this kind is the last fault of all, which strikes alone."""
