@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -393,7 +394,8 @@ async def test_on_a_terminal_of_80_columns_no_number_is_cut_and_no_name_is_lost(
     (tmp_path / "tidegate.toml").write_text(SOURCES)
     await rig.stream.client.hset(rig.stream.keys[0].ledger, "accepted:shop", 123_456_789)
     await rig.stream.client.hset(rig.stream.keys[0].ledger, "applied:shop", 123_456_789)
-    await Pauses(rig.stream.client, prefix).set("shop", "refuse", "because " * 20)
+    since_ms = time.time_ns() // 1_000_000 - 5 * 60_000  # in the first second of a pause its length takes more room
+    await Pauses(rig.stream.client, prefix).set("shop", "refuse", "because " * 20, since_ms=since_ms)
     with Terminal() as terminal:
         words = [sys.executable, "-m", "tidegate", "sources", "list"]
         columns = {"COLUMNS": "80", "TERM": "xterm", "PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
