@@ -77,15 +77,16 @@ def _table(found: list[SourceState], *, wide: bool) -> Table:
             _plain(state.name),
             _plain(provider),
             *((_plain(state.path),) if wide else ()),
-            _state(state, now),
+            _state(state, now if wide else None),
             *(f"{number:,}" for number in numbers),
             style="dim" if state.settings is None and state.pause is None else None,
         )
     return table
 
 
-def _state(state: SourceState, now: datetime) -> Text:
-    paused = f" {_for(state.pause, now)}" if state.pause is not None else ""
+def _state(state: SourceState, now: datetime | None) -> Text:
+    """Return the state; with ``now`` for how long, which on a narrow terminal would cost the names their room."""
+    paused = f" {_for(state.pause, now)}" if state.pause is not None and now is not None else ""
     return Text(state.state + paused, style=_STYLES[state.state])
 
 
