@@ -29,7 +29,7 @@ prefix = "{prefix}"
 lease_seconds = 3
 
 [retry]
-delays_seconds = [0.2, 0.5, 1, 2, 4, 8]
+delays_seconds = [0.2, 0.5, 1, 2, 4, 8, 8, 8, 8]
 jitter_ms = 100
 
 """
