@@ -48,7 +48,12 @@ def sources(settings: Settings) -> dict[str, Source]:
         secrets = source.read_secrets(name)
         try:
             adapter = adapters.build(
-                source.provider, secrets, tolerance_seconds=source.tolerance_seconds, options=source.options
+                source.provider,
+                secrets,
+                tolerance_seconds=source.tolerance_seconds,
+                handshake_secret=source.read_handshake_secret(name),
+                options=source.options,
+                own=settings.providers,
             )
         except UsageError as error:
             raise UsageError(f"source {name!r}: {error}") from None
@@ -100,8 +105,15 @@ async def _forever(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.sleep(1)
 
 
-def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, settings: Settings) -> Parts:
-    """Return the gate over ``stream`` and, where there is a ``pool``, the inbox."""
+def assemble(
+    configured: dict[str, Source],
+    stream: Stream,
+    pool: Pool | None,
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> Parts:
+    """Return the gate over ``stream`` and, where there is a ``pool``, the inbox. ``clock`` tells Unix seconds."""
     ingest, backlog_max = settings.ingest, settings.stream.backlog_max
     admission = Admission(Bounds.of(ingest, backlog_max=backlog_max))
     fuse = Fuse(
@@ -150,6 +162,7 @@ def assemble(configured: dict[str, Source], stream: Stream, pool: Pool | None, s
             ingest.hsts_seconds,
         ),
         health.application(ready=readiness, more=[description.route]),
+        clock,
     )
     background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run]
     if inboxing is not None:

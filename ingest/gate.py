@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import answering, problems
-from ingest.adapters.base import UNAUTHENTIC, Parsed, RefusedError, Request
+from ingest.adapters.base import UNAUTHENTIC, Adapter, Parsed, RefusedError, Reply, Request
 from ingest.admission import Admission
 from ingest.answering import Answer
 from ingest.delivering import Arrival
@@ -54,6 +54,25 @@ class Limits:
     hsts_seconds: int = 0
 
 
+class _GreetedError(Exception):
+    """The request is a handshake: its answer ends it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def _answer(reply: Reply) -> Answer:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers]
+    if reply.content_type:
+        headers.insert(0, (b"content-type", reply.content_type.encode()))
+    return Answer(reply.status, headers, reply.body)
+
+
+def _allowed(adapter: Adapter) -> str:
+    return ", ".join(sorted(adapter.methods | adapter.greets))
+
+
 class Gate:
     """The ASGI application. ``rest`` answers whatever is not a webhook: health, metrics, 404."""
 
@@ -68,6 +87,7 @@ class Gate:
         address_rates: AddressRates | None,
         limits: Limits,
         rest: ASGIApp,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._sources = sources
         self._tiers = tiers
@@ -79,6 +99,7 @@ class Gate:
         self._limits = limits
         self._rest = answering.hardened(rest)
         self._under_way = 0
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(ROUTE):
@@ -113,8 +134,8 @@ class Gate:
             log.exception("a webhook failed for a reason of ours", request_id=request.head.request_id)
             problem = problems.nowhere_durable(self._retry_after_seconds())
         source = self._sources.get(request.head.source)
-        if problem.status == 503 and source is not None:
-            problem = replace(problem, status=source.adapter.busy_status)
+        if source is not None and (status := source.adapter.statuses.get(problem.status)) is not None:
+            problem = replace(problem, status=status)
         return Answer(problem.status, problem.headers(), problem.body())
 
     async def _webhook(self, request: _Request) -> Answer:
@@ -126,10 +147,12 @@ class Gate:
         if self._limits.require_https and request.head.scheme != "https":
             location = request.head.secure_url(request.scope, source.public_url)
             raise ProblemError(problems.not_https(location), "not_https")
+        if request.head.method in source.adapter.greets - {"POST"} and not request.head.has_body:
+            return self._greet(request, source)
         if request.head.method == "OPTIONS":  # answered, and no word of other origins: browsers have no business here
-            return Answer(204, [(b"allow", b"POST")], b"")
-        if request.head.method != "POST":
-            raise ProblemError(problems.ONLY_POST, "method")
+            return Answer(204, [(b"allow", _allowed(source.adapter).encode())], b"")
+        if request.head.method not in source.adapter.methods | (source.adapter.greets & {"POST"}):
+            raise ProblemError(problems.only(_allowed(source.adapter)), "method")
         await self._admit(source)
         request.head = request.head.check(source, body_bytes_max=self._limits.body_bytes_max)
         body = await self._receiving.body(request.receive)
@@ -137,6 +160,8 @@ class Gate:
         request.body_bytes = len(body)
         try:
             parsed = self._events(request, source, body)
+        except _GreetedError as greeted:
+            return greeted.answer
         except RefusedError as refused:
             raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
         # Only what is authentic counts: else whoever knows the URL could use up the rate of the provider.
@@ -172,9 +197,12 @@ class Gate:
         """Return what the request brings; raise RefusedError or ProblemError when it is not authentic, or no events."""
         head = request.head
         plain = self._unpacked(body, head.coding)
-        request.signed = Request("POST", head.url(request.scope, source.public_url), head.headers, plain)
-        now_seconds = time.time()
+        request.signed = Request(head.method, head.url(request.scope, source.public_url), head.headers, plain)
+        now_seconds = self._clock()
         try:
+            reply = source.adapter.greeting(request.signed, now_seconds)
+            if reply is not None:
+                raise _GreetedError(_answer(reply))
             source.adapter.verify(request.signed, now_seconds)
         except RefusedError as refused:
             # What was compressed on its way was signed before, as a rule; who signs what is sent is as authentic.
@@ -191,6 +219,18 @@ class Gate:
         if len(parsed) > self._limits.events_max:
             raise RefusedError("too_many_events", f"{len(parsed)} events, {self._limits.events_max} are allowed")
         return parsed
+
+    def _greet(self, request: _Request, source: Source) -> Answer:
+        """Return the answer to a handshake that has no body."""
+        head = request.head.check(source, body_bytes_max=self._limits.body_bytes_max)
+        request.signed = Request(head.method, head.url(request.scope, source.public_url), head.headers, b"")
+        try:
+            reply = source.adapter.greeting(request.signed, self._clock())
+        except RefusedError as refused:
+            raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
+        if reply is None:
+            raise ProblemError(problems.only(_allowed(source.adapter)), "method")
+        return _answer(reply)
 
     def _unpacked(self, body: bytes, coding: str) -> bytes:
         if not coding:
@@ -223,8 +263,14 @@ class Gate:
             raise ProblemError(problems.nowhere_durable(self._retry_after_seconds())) from None
         metrics.KEPT.labels(kept.tier).inc(len(parsed))
         ids = [delivery_id for delivery_id, new in zip(arrival.ids, kept.new, strict=True) if new]
+        durability = (b"tidegate-durability", kept.tier.encode())
+        told = source.adapter.success
+        if told is not None and told.body:
+            answer = _answer(told)
+            return replace(answer, headers=[*answer.headers, durability])
         body = json.dumps({"accepted": len(ids), "duplicates": len(kept.new) - len(ids), "ids": ids}).encode()
-        return Answer(202, [(b"content-type", b"application/json"), (b"tidegate-durability", kept.tier.encode())], body)
+        status = 202 if told is None else told.status
+        return Answer(status, [(b"content-type", b"application/json"), durability], b"" if status == 204 else body)
 
     def _note(self, request: _Request, problem: Problem, error: ProblemError) -> None:
         """Keep a record of a refusal. Of what is only turned away for now the metrics tell."""

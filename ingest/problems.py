@@ -48,7 +48,6 @@ class ProblemError(Exception):
 
 
 UNKNOWN_SOURCE = Problem(404, "unknown-source", "No such source")
-ONLY_POST = Problem(405, "method-not-allowed", "Webhooks are sent with POST", allow="POST")
 TOO_SLOW = Problem(408, "too-slow", "The request took too long to arrive")
 TOO_LARGE = Problem(413, "too-large", "The body is larger than this gate accepts")
 TOO_MANY_EVENTS = Problem(413, "too-many-events", "The request holds more events than this gate accepts at once")
@@ -60,6 +59,11 @@ NO_EVENT_ID = Problem(400, "no-event-id", "The event has no id to recognise it b
 NOT_HTTP = Problem(400, "not-http", "This is no request that HTTP/1.1 allows")
 HEADERS_TOO_LARGE = Problem(431, "headers-too-large", "Request line and headers are larger than this gate accepts")
 BAD_HOST = Problem(400, "bad-host", "The Host header is missing, repeated, or names no host")
+
+
+def only(methods: str) -> Problem:
+    """Return the answer to a method that this source's provider does not use."""
+    return Problem(405, "method-not-allowed", f"Webhooks are sent with {methods.replace(', ', ' or ')}", allow=methods)
 
 
 def not_https(location: str) -> Problem:

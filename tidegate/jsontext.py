@@ -128,6 +128,19 @@ def elements(raw: bytes, *, count_max: int | None = None) -> list[tuple[Any, byt
     return found
 
 
+def member(raw: bytes, name: str) -> bytes | None:
+    """Return the bytes of the value of the member ``name`` of the JSON object ``raw``, None where it has none.
+
+    Of a member that is repeated the last one counts, as everywhere. Raises NotJsonError when ``raw`` is not one JSON object.
+    """
+    text = _text(raw)
+    found = None
+    for held in _members(text):
+        if held.name == name:
+            found = held
+    return None if found is None else text[found.value_start : found.end].encode()
+
+
 class Cut(NamedTuple):
     """An object less one of its members: the other members, the values of that one, and the bytes left.
 
@@ -215,6 +228,7 @@ class _Member(NamedTuple):
     value: Any
     start: int
     end: int
+    value_start: int
 
 
 def _members(text: str) -> list[_Member]:
@@ -234,7 +248,7 @@ def _members(text: str) -> list[_Member]:
             if colon is None:
                 raise NotJsonError(f"expected ':' at character {end}")
             value, end = _scan(text, colon.end(), _NO_OBJECTS)
-            found.append(_Member(name, value, at, end))
+            found.append(_Member(name, value, at, end, colon.end()))
             mark, at = _after(text, end)
             if mark == "}":
                 break

@@ -1,45 +1,53 @@
-"""Provider adapters by name. To add one, write what `base.Adapter` asks for and give it a line here."""
+"""Provider adapters by name: a declaration makes one, or Python where words do not suffice."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
+from ingest.adapters import catalogue
 from ingest.adapters.base import Adapter
+from ingest.adapters.declared import DeclaredAdapter
 from ingest.adapters.hubspot import HubSpotAdapter, Version, WorkflowFields
-from ingest.adapters.lemlist import LemlistAdapter
-from ingest.adapters.standard_webhooks import StandardWebhooksAdapter, SvixAdapter
 from tidegate.errors import UsageError
 
 __all__ = ["PROVIDERS", "build"]
 
 _Options = Mapping[str, object]
+PROVIDERS = catalogue.names()
+"""Those that Tidegate brings."""
 
 
 def build(
     provider: str,
     secrets: Sequence[str],
     *,
-    tolerance_seconds: int = 300,
-    options: Mapping[str, object] | None = None,
+    tolerance_seconds: int | None = None,
+    handshake_secret: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Adapter:
-    """Return the adapter called ``provider`` (`_` may stand for `-`) for these secrets.
+    """Return the adapter of ``provider`` (`_` may stand for `-`) for these secrets.
 
-    ``options`` of hubspot: ``require_v3`` (bool), ``sign`` ("v1", "v2" or "v3") and ``workflow``, a table of the paths
-    in WorkflowFields. The others have none. Raises UsageError for an unknown provider, a secret that cannot be one,
-    and an option that would be ignored.
+    ``own`` are the declarations of `[providers.NAME]` in the settings. ``options`` are words that this source says
+    otherwise than the declaration; of hubspot: ``require_v3`` (bool), ``sign`` ("v1", "v2" or "v3") and ``workflow``, a
+    table of the paths in WorkflowFields. Raises UsageError for an unknown provider, a secret that cannot be one, and an
+    option that would be ignored.
     """
-    make = _ADAPTERS.get(provider.lower().replace("_", "-"))
-    if make is None:
-        raise UsageError(
-            f"unknown provider {provider!r}{_nearest(provider, PROVIDERS)}; there are {', '.join(PROVIDERS)}"
-        )
-    return make(secrets, tolerance_seconds, options or {})
+    declared = own or {}
+    name = catalogue.proper_name(provider, declared)
+    make = _CODE.get(name) if name not in declared else None
+    if make is not None:
+        return make(secrets, tolerance_seconds, options or {})
+    words = catalogue.find(name, declared, options or {})
+    if words.code is not None:
+        raise UsageError(f"provider {name}: there is no adapter {words.code!r} in Python")
+    return DeclaredAdapter(name, words, secrets, tolerance_seconds=tolerance_seconds, handshake_secret=handshake_secret)
 
 
-def _hubspot(secrets: Sequence[str], tolerance_seconds: int, options: _Options) -> Adapter:
+def _hubspot(secrets: Sequence[str], tolerance_seconds: int | None, options: _Options) -> Adapter:
     _check_names("hubspot", options, ("require_v3", "sign", "workflow"))
     require_v3 = options.get("require_v3", False)
     if not isinstance(require_v3, bool):
@@ -49,7 +57,7 @@ def _hubspot(secrets: Sequence[str], tolerance_seconds: int, options: _Options) 
         raise UsageError(f"hubspot option sign is one of {', '.join(get_args(Version))}")
     return HubSpotAdapter(
         secrets,
-        tolerance_seconds=tolerance_seconds,
+        tolerance_seconds=tolerance_seconds or 300,
         workflow=_workflow(options.get("workflow", {})),
         require_v3=require_v3,
         sign_as=cast(Version, sign_as),
@@ -63,29 +71,7 @@ def _workflow(paths: object) -> WorkflowFields:
     return WorkflowFields(**paths)
 
 
-def _lemlist(secrets: Sequence[str], tolerance_seconds: int, options: _Options) -> Adapter:
-    _check_names("lemlist", options, ())
-    return LemlistAdapter(secrets)  # signs no time: there is nothing to tolerate
-
-
-def _standard_webhooks(secrets: Sequence[str], tolerance_seconds: int, options: _Options) -> Adapter:
-    _check_names("standard-webhooks", options, ())
-    return StandardWebhooksAdapter(secrets, tolerance_seconds=tolerance_seconds)
-
-
-def _svix(secrets: Sequence[str], tolerance_seconds: int, options: _Options) -> Adapter:
-    _check_names("svix", options, ())
-    return SvixAdapter(secrets, tolerance_seconds=tolerance_seconds)
-
-
-_ADAPTERS: dict[str, Callable[[Sequence[str], int, _Options], Adapter]] = {
-    "hubspot": _hubspot,
-    "lemlist": _lemlist,
-    "standard-webhooks": _standard_webhooks,
-    "svix": _svix,
-}
-
-PROVIDERS = tuple(_ADAPTERS)
+_CODE: dict[str, Callable[[Sequence[str], int | None, _Options], Adapter]] = {"hubspot": _hubspot}
 
 
 def _check_names(owner: str, given: Mapping[str, object], known: Sequence[str]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Protocol, Self
 from urllib.parse import quote
 
@@ -110,14 +111,30 @@ class Parsed:
     malformed: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer in the provider's own terms: to a handshake, or to events that were taken."""
+
+    status: int
+    content_type: str = ""
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class Adapter(Protocol):
     """A provider's contract, bound to the secrets of one source. Built once at start; raises UsageError on bad secrets."""
 
     provider: str
     content_types: frozenset[str]
     """The media types this provider sends, in lower case; `+json` stands for every type that ends so."""
-    busy_status: int
-    """The answer after which this provider sends the same request again."""
+    methods: frozenset[str]
+    """The methods that this provider sends events with."""
+    greets: frozenset[str]
+    """The methods of its handshakes."""
+    statuses: Mapping[int, int]
+    """What this provider has to be answered instead of one of our error statuses, to do what ours means."""
+    success: Reply | None
+    """The answer for events that were taken, where this provider wants another one than 202 and our summary."""
 
     def takes(self, media_type: str) -> bool:
         """Tell whether this provider sends ``media_type``: lower case, without parameters."""
@@ -144,26 +161,49 @@ class Adapter(Protocol):
         bears no readable time, or the provider signs none. Never raises.
         """
 
-    def verify(self, request: Request, now_seconds: float) -> None:
-        """Return when any configured secret verifies ``request``, else raise RefusedError."""
+    def greeting(self, request: Request, now_seconds: float) -> Reply | None:
+        """Return the answer when ``request`` is a handshake and brings no event, None when it is none.
+
+        Raises RefusedError for a handshake that has to be authentic and is not.
+        """
+
+    def verify(self, request: Request, now_seconds: float) -> int:
+        """Return the index of the configured secret that verifies ``request``, else raise RefusedError."""
 
     def split(self, request: Request) -> list[Parsed]:
         """Cut a verified request into its events; raise RefusedError(malformed_body | no_event_id) otherwise."""
 
     def sign(
-        self, body: bytes, *, url: str, now_seconds: float, message_id: str
+        self,
+        body: bytes,
+        *,
+        url: str,
+        now_seconds: float,
+        message_id: str,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> tuple[list[tuple[str, str]], bytes]:
         """Return the (headers, body) this provider would send for ``body`` with the first configured secret.
+
+        ``headers`` are those beside the signature's, as an event's type is one with some.
 
         Raises UsageError where the provider could not send it: a body it never sends, or no secret that signs.
         """
 
+    def called(self, url: str) -> str:
+        """Return the URL that the provider calls when it was told ``url``: its token may be in the query."""
+
 
 class JsonSender:
-    """What providers have in common that send JSON and come back after a 503. ``secrets`` are the configured texts."""
+    """What providers have in common that post JSON, greet nobody and come back after a 503.
+
+    ``secrets`` are the configured texts.
+    """
 
     content_types: frozenset[str] = frozenset({"application/json"})
-    busy_status: int = 503
+    methods: frozenset[str] = frozenset({"POST"})
+    greets: frozenset[str] = frozenset()
+    statuses: Mapping[int, int] = MappingProxyType({})
+    success: Reply | None = None
 
     def __init__(self, secrets: Sequence[str]) -> None:
         spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
@@ -174,6 +214,14 @@ class JsonSender:
         """Tell whether this provider sends ``media_type``: lower case, without parameters."""
         _, plus, suffix = media_type.rpartition("+")
         return media_type in self.content_types or plus + suffix in self.content_types
+
+    def greeting(self, request: Request, now_seconds: float) -> Reply | None:
+        """Return None: whoever says nothing else has no handshake."""
+        return None
+
+    def called(self, url: str) -> str:
+        """Return ``url``: whoever says nothing else calls what it was told."""
+        return url
 
     def masked(self, text: str) -> str:
         """Return ``text`` with every configured secret in it masked, whatever its case."""

@@ -28,15 +28,27 @@ def signed_time(text: str, header: str) -> int:
     return int(text)
 
 
-def check_fresh(signed_at_seconds: float, now_seconds: float, tolerance_seconds: float) -> None:
-    """Raise RefusedError(stale | future) when the two are further apart than the tolerance; at the tolerance is fine."""
+def digits(text: str) -> int | None:
+    """Return the integer that ``text`` is in ASCII digits alone, None where it is none."""
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
+def check_fresh(
+    signed_at_seconds: float, now_seconds: float, tolerance_seconds: float, ahead_seconds: float | None = None
+) -> None:
+    """Raise RefusedError(stale | future) when the two are further apart than the tolerance; at the tolerance is fine.
+
+    ``ahead_seconds`` is the tolerance for a time that is ahead of our clock, where it is another.
+    """
     age = now_seconds - signed_at_seconds
-    advice = f"{tolerance_seconds} s are allowed: check the clock here and at the provider, or raise tolerance_seconds"
+    ahead = tolerance_seconds if ahead_seconds is None else ahead_seconds
+    allowed = tolerance_seconds if age > 0 else ahead
+    advice = f"{allowed} s are allowed: check the clock here and at the provider, or raise tolerance_seconds"
     if age > tolerance_seconds:
         if age > _WRONG_UNIT_SECONDS:
             advice = "is it seconds where milliseconds are due?"
         raise RefusedError("stale", f"signed {age:.0f} s ago, {advice}", clock_seconds=age)
-    if age < -tolerance_seconds:
+    if age < -ahead:
         if age < -_WRONG_UNIT_SECONDS:
             advice = "is it milliseconds where seconds are due?"
         raise RefusedError("future", f"signed {-age:.0f} s ahead of our clock, {advice}", clock_seconds=age)

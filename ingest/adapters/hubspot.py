@@ -82,7 +82,7 @@ class HubSpotAdapter(JsonSender):
     """
 
     provider = "hubspot"
-    # busy_status: HubSpot repeats after any 4xx or 5xx, ten times within a day.
+    # statuses: HubSpot repeats after any 4xx or 5xx, ten times within a day.
 
     def __init__(
         self,
@@ -122,19 +122,18 @@ class HubSpotAdapter(JsonSender):
         """Return how far X-HubSpot-Request-Timestamp is behind ours; None without a readable one."""
         return clock.difference(request.values(TIMESTAMP.lower()), now_seconds, per_second=1000)
 
-    def verify(self, request: Request, now_seconds: float) -> None:
+    def verify(self, request: Request, now_seconds: float) -> int:
         """Check v3 where its header is there, even an empty one, and else v1 or v2.
 
         A v3 that fails is never rescued by a v1 next to it: an attacker could replay old requests that way.
         """
         if request.header(SIGNATURE_V3.lower()) is not None:
-            self._verify_v3(request, now_seconds)
-        elif self._require_v3:
+            return self._verify_v3(request, now_seconds)
+        if self._require_v3:
             raise RefusedError("missing_header", f"{SIGNATURE_V3} is missing, and require_v3 is set")
-        elif request.header(SIGNATURE.lower()) is None:
+        if request.header(SIGNATURE.lower()) is None:
             raise RefusedError("missing_header", f"neither {SIGNATURE_V3} nor {SIGNATURE}: is it HubSpot that calls?")
-        else:
-            self._verify_older(request)
+        return self._verify_older(request)
 
     def split(self, request: Request) -> list[Parsed]:
         """Cut an array into CRM events, or take an object as one workflow event."""
@@ -152,48 +151,54 @@ class HubSpotAdapter(JsonSender):
         return [workflow_event(value, request.body, self._workflow)]
 
     def sign(
-        self, body: bytes, *, url: str, now_seconds: float, message_id: str
+        self,
+        body: bytes,
+        *,
+        url: str,
+        now_seconds: float,
+        message_id: str,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> tuple[list[tuple[str, str]], bytes]:
         """Sign as HubSpot does: v3 and beside it v1 for arrays, v2 for workflow bodies; or one of the older alone.
 
         ``message_id`` is not used: HubSpot names no request.
         """
         secret = self._secrets[0]
-        headers = [("Content-Type", "application/json")]
+        made = [*headers, ("Content-Type", "application/json")]
         if self._sign_as == "v3":
             timestamp = str(int(now_seconds * 1000))
-            headers += [
+            made += [
                 (SIGNATURE_V3, signature_v3(secret, "POST", url, body, timestamp)),
                 (TIMESTAMP, timestamp),
             ]
         if self._sign_as == "v1" or (self._sign_as == "v3" and body.lstrip().startswith(b"[")):
-            headers += [(SIGNATURE, signature_v1(secret, body)), (SIGNATURE_VERSION, "v1")]
+            made += [(SIGNATURE, signature_v1(secret, body)), (SIGNATURE_VERSION, "v1")]
         else:
-            headers += [(SIGNATURE, signature_v2(secret, "POST", url, body)), (SIGNATURE_VERSION, "v2")]
-        return headers, body
+            made += [(SIGNATURE, signature_v2(secret, "POST", url, body)), (SIGNATURE_VERSION, "v2")]
+        return made, body
 
-    def _verify_v3(self, request: Request, now_seconds: float) -> None:
+    def _verify_v3(self, request: Request, now_seconds: float) -> int:
         given = _needed(request, SIGNATURE_V3)
         timestamp = _needed(request, TIMESTAMP)
         check_fresh(signed_time(timestamp, TIMESTAMP) / 1000, now_seconds, self._tolerance_seconds)
-        for secret in self._secrets:
+        for index, secret in enumerate(self._secrets):
             if same(signature_v3(secret, request.method, request.url, request.body, timestamp), given):
-                return
+                return index
         raise RefusedError("bad_signature", f"v3: {_LIKELY}")
 
-    def _verify_older(self, request: Request) -> None:
+    def _verify_older(self, request: Request) -> int:
         given = _needed(request, SIGNATURE)
         version = _needed(request, SIGNATURE_VERSION)
         if version not in ("v1", "v2"):
             raise RefusedError("wrong_scheme", f"{SIGNATURE_VERSION} is neither v1 nor v2: this adapter knows no other")
-        for secret in self._secrets:
+        for index, secret in enumerate(self._secrets):
             expected = (
                 signature_v1(secret, request.body)
                 if version == "v1"
                 else signature_v2(secret, request.method, request.url, request.body)
             )
             if same(expected, given):
-                return
+                return index
         raise RefusedError("bad_signature", f"{version}: {_LIKELY_V1 if version == 'v1' else _LIKELY}")
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ingest.adapters import lemlist, standard_webhooks
-from ingest.adapters.lemlist import LemlistAdapter
-from ingest.adapters.standard_webhooks import StandardWebhooksAdapter
+from ingest.adapters import splitting, standard_signatures
+from ingest.adapters.body_secret import BodySecret
+from ingest.adapters.standard_signatures import StandardSignatures
 from tests.fuzz import engine
 from tests.fuzz.__main__ import main
 from tests.fuzz.targets import PLANTED, TARGETS
@@ -89,19 +89,19 @@ def _lets_an_error_through(patch: pytest.MonkeyPatch) -> None:
 
 
 def _takes_any_signature(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(StandardWebhooksAdapter, "_any_hmac", lambda *_: True)
+    patch.setattr(StandardSignatures, "_any_hmac", lambda *_: 0)
 
 
 def _does_not_sign_the_body(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(standard_webhooks, "_content", lambda message_id, timestamp, _body: message_id.encode())
+    patch.setattr(standard_signatures, "_content", lambda message_id, timestamp, _body: message_id.encode())
 
 
 def _keeps_the_secret(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LemlistAdapter, "_without_secrets", lambda _self, rest: rest)
+    patch.setattr(BodySecret, "_without_copies", lambda _self, rest: rest)
 
 
 def _does_not_bound_ids(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lemlist, "bounded", lambda text: text)
+    patch.setattr(splitting, "bounded", lambda text: text)
 
 
 def _forgets_the_history(patch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,7 @@ def _facts(state: SourceState) -> list[tuple[str, Text]]:
             ("path", _plain(state.path)),
             ("public url", _plain(url)),
             ("secrets", Text(f"{len(settings.secrets)}{', any of which verifies' if several else ''}")),
-            ("tolerance", Text(f"{settings.tolerance_seconds:,} s between the provider's clock and ours")),
+            ("tolerance", _tolerance(settings.tolerance_seconds)),
             ("rate", Text(f"{rate:g} a second, {settings.burst:,} at once" if rate else "no limit")),
         ]
     came = [f"{counts.get(name, 0):,} {name}" for name in ledger.IN if name == "accepted" or counts.get(name)]
@@ -163,6 +163,12 @@ def _facts(state: SourceState) -> list[tuple[str, Text]]:
         ("waiting", Text(f"{state.waiting:,}{held}")),
     ]
     return facts
+
+
+def _tolerance(seconds: int | None) -> Text:
+    if seconds is None:
+        return Text("what suits the provider")
+    return Text(f"{seconds:,} s between the provider's clock and ours")
 
 
 @command.command()

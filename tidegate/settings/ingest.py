@@ -13,23 +13,31 @@ from tidegate.settings.secret import reveal
 
 class SourceSettings(Section):
     provider: str
-    """Which adapter reads this source: hubspot, lemlist, standard-webhooks, svix."""
+    """Who sends: a name that `tidegate providers` lists, or one of your own in [providers.NAME]."""
     secrets: Annotated[list[SecretStr], Field(min_length=1)]
     """Any of them verifies, so that one can be rotated without losing an event."""
     public_url: str | None = None
     """The URL the provider was given, for those that sign it. Without it the URL is rebuilt from the Host header."""
-    tolerance_seconds: Annotated[int, Field(ge=1)] = 300
-    """How far a signed timestamp may be from our clock, either way."""
+    handshake_secret: SecretStr | None = None
+    """What a provider presents when it asks whether the URL is ours, where that is another secret (Meta's verify token)."""
+    tolerance_seconds: Annotated[int | None, Field(ge=1)] = None
+    """How far a signed timestamp may be from our clock, either way. None: what suits the provider, mostly 300."""
     rate_per_second: Annotated[float | None, Field(gt=0)] = None
     """Authentic requests a second of this source that one gate process takes; above it, 429. None: no limit."""
     burst: Count = 100
     """So many requests may come at once before ``rate_per_second`` holds."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What this provider's adapter wants beyond that; see docs/providers.md."""
+    """What this source says otherwise than its provider's declaration, in the same words."""
 
     def read_secrets(self, name: str) -> list[str]:
         """Return the secrets of the source called ``name``; raise UsageError for one that is not where it should be."""
         return [reveal(secret, f"sources.{name}.secrets") for secret in self.secrets]
+
+    def read_handshake_secret(self, name: str) -> str | None:
+        """Return the handshake_secret of the source called ``name``, likewise."""
+        if self.handshake_secret is None:
+            return None
+        return reveal(self.handshake_secret, f"sources.{name}.handshake_secret")
 
 
 class IngestSettings(Section):

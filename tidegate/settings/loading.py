@@ -77,7 +77,7 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_free(variable: str) -> bool:
-    return variable.endswith(("SOURCES", "__PROPERTIES", "__WORKFLOW"))
+    return variable.endswith(("SOURCES", "PROVIDERS", "__PROPERTIES", "__WORKFLOW"))
 
 
 def _unknown_variable(name: str) -> str:

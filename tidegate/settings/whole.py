@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     sources: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")], SourceSettings] = Field(
         default_factory=dict
     )
+    providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Providers of your own, in the words of those that Tidegate brings; see docs/providers/your-own.md."""
 
     @model_validator(mode="after")
     def _limits_fit_together(self) -> Self:

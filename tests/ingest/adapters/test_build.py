@@ -14,18 +14,8 @@ from tidegate.errors import UsageError
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_provider_accepts_what_it_signs(provider: str) -> None:
-    adapter = build(provider.replace("-", "_"), [SECRET, "b2xkIG9sZCBvbGQgb2xk"])
-    assert adapter.provider == provider
-    body = b'{"_id":"a","type":"ping"}'
-    sent = signed(adapter, body)
-    assert refusal(adapter, sent) is None
-    [event] = adapter.split(sent)
-    assert event.payload == body
-    assert refusal(adapter, request(sent.body.replace(b"ping", b"pong"), sent.headers)) == (
-        None if provider == "lemlist" else "bad_signature"  # Lemlist's secret does not cover the body
-    )
+def test_an_underscore_is_as_good_as_a_dash() -> None:
+    assert build("standard_webhooks", [SECRET]).provider == "standard-webhooks"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +27,7 @@ def test_an_unknown_provider_names_its_neighbour(provider: str, near: str) -> No
 
 
 def test_a_provider_like_no_other_names_all() -> None:
-    with pytest.raises(UsageError, match="there are hubspot, lemlist, standard-webhooks, svix"):
+    with pytest.raises(UsageError, match="`tidegate providers` lists all"):
         build("zzz", ["x"])
 
 
@@ -58,9 +48,9 @@ def test_a_source_without_a_usable_secret_does_not_start(provider: str, secrets:
         ("hubspot", {"workflow": "id"}, "table"),
         ("hubspot", {"workflow": {"id": 5}}, "table"),
         ("hubspot", {"workflow": {"occured_at": "x"}}, "did you mean occurred_at"),
-        ("lemlist", {"sign": "v1"}, "no option 'sign'"),
-        ("svix", {"prefix": "acme"}, "no option 'prefix'"),
-        ("standard-webhooks", {"x": 1}, "no option 'x'"),
+        ("lemlist", {"sign": "v1"}, "providers.lemlist.sign: there is no such word"),
+        ("svix", {"prefix": "acme"}, "no such word: did you mean 'prefix"),
+        ("standard-webhooks", {"x": 1}, "standard-webhooks.x: there is no such word"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(provider: str, options: dict[str, Any], said: str) -> None:

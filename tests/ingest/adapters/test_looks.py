@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.adapters import PROVIDERS, build
+from ingest.adapters import PROVIDERS, build, catalogue
 from ingest.adapters.base import RefusedError
 from tests.ingest.adapters.requests import NOW, request, signed
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+def secrets_of(provider: str, *texts: str) -> list[str]:
+    """Return ``texts`` where any text can be a secret of ``provider``, else some that can."""
+    kinds = {found.kind for found in catalogue.declaration(provider).signatures}
+    if kinds & {"ecdsa-p256", "ed25519"}:
+        pytest.skip("its secrets are public keys, and no secret")
+    return [f"user:{text}" for text in texts] if "basic" in kinds else list(texts)
+
+
 V3, V1, VERSION = "X-HubSpot-Signature-v3", "X-HubSpot-Signature", "X-HubSpot-Signature-Version"
 
 
@@ -94,23 +104,19 @@ def test_a_time_in_the_wrong_unit_is_recognised(provider: str, factor: float, sa
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_what_a_provider_sends_is_taken_and_nothing_else(provider: str) -> None:
-    adapter = build(provider, [SECRET])
-    suffixed = provider in ("standard-webhooks", "svix")
-    assert adapter.takes("application/json")
-    assert adapter.takes("application/cloudevents+json") is suffixed
-    for other in ("", "+", "json", "text/plain", "application/x-www-form-urlencoded", "application/json+xml", "a+b"):
+    adapter = build(provider, secrets_of(provider, SECRET))
+    for sent in adapter.content_types - {"+json"}:
+        assert adapter.takes(sent)
+    assert adapter.takes("application/cloudevents+json") is ("+json" in adapter.content_types)
+    for other in ("", "+", "json", "text/html", "multipart/form-data", "application/json+xml", "a+b"):
         assert not adapter.takes(other)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_provider_is_asked_to_come_back_in_its_own_terms(provider: str) -> None:
-    assert build(provider, [SECRET]).busy_status == 503
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_secret_is_masked_wherever_it_stands(provider: str) -> None:
-    adapter = build(provider, ["b2xkIG9sZCBvbGQgb2xk", SECRET])
-    for spelled in (SECRET, SECRET.upper(), SECRET[6:], SECRET.replace("+", "%2B"), "b2xkIG9sZCBvbGQgb2xk"):
+    adapter = build(provider, secrets_of(provider, "b2xkIG9sZCBvbGQgb2xk", SECRET))
+    first, second = secrets_of(provider, "b2xkIG9sZCBvbGQgb2xk", SECRET)
+    for spelled in (second, second.upper(), first, *([SECRET[6:], SECRET.replace("+", "%2B")] * (second == SECRET))):
         assert adapter.masked(f"/a/{spelled}?b") == "/a/***?b"
     assert adapter.masked("nothing of ours") == "nothing of ours"
 

@@ -10,21 +10,17 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ingest.adapters import clock
-from ingest.adapters.base import JsonSender, Parsed, RefusedError, Request, same, usable
-from ingest.adapters.clock import check_fresh, epoch_ms, iso_ms, signed_time
-from ingest.adapters.limits import bounded, event_type, key
-from tidegate import jsontext
+from ingest.adapters.base import RefusedError, Request, same
+from ingest.adapters.stamps import Stamp
+from ingest.adapters.verifier import SIGNATURES_MAX, Draft
 from tidegate.errors import UsageError
 
-_SIGNATURES_MAX = 16
-"""A rotation needs two or three. Each v1a entry costs a public-key operation, and who sends them is not known yet."""
 _MESSAGE_ID = re.compile(r"[!-\-/-~]+")
 """Visible ASCII without the full stop, which separates id, time and body in what is signed."""
 
@@ -35,63 +31,65 @@ class _Signed(NamedTuple):
     signatures: str
 
 
-class StandardWebhooksAdapter(JsonSender):
-    """One sender. ``secrets``: `whsec_` or bare base64 for `v1` (HMAC), `whpk_` for `v1a` (ed25519 public key)."""
+class StandardSignatures:
+    """``secrets``: `whsec_` or bare base64 for `v1` (HMAC), `whpk_` for `v1a` (ed25519 public key)."""
 
-    provider = "standard-webhooks"
-    prefixes: tuple[str, ...] = ("webhook",)
-    content_types = frozenset({"application/json", "+json"})
-    # busy_status: the specification asks senders to repeat whatever is no 2xx (410 ends the endpoint for good), and to slow
-    # down on 429, 502 and 504; Svix tries eight times within 28 hours.
+    def __init__(self, secrets: Sequence[str], prefixes: Sequence[str], stamp: Stamp) -> None:
+        self._prefixes = tuple(prefix.lower() for prefix in prefixes)
+        self._symmetric = [
+            (index, _symmetric_key(text)) for index, text in enumerate(secrets) if not text.startswith("whpk_")
+        ]
+        self._public = [(index, _public_key(text)) for index, text in enumerate(secrets) if text.startswith("whpk_")]
+        self._stamp = stamp
 
-    def __init__(self, secrets: Sequence[str], *, tolerance_seconds: int = 300) -> None:
-        given = usable(secrets)
-        super().__init__(given)
-        self._symmetric = [_symmetric_key(text) for text in given if not text.startswith("whpk_")]
-        self._public = [_public_key(text) for text in given if text.startswith("whpk_")]
-        self._tolerance_seconds = tolerance_seconds
-
-    def trimmed(self) -> Self | None:
-        """Return None: a secret with space around it is no base64, and was refused at the start."""
-        return None
+    def is_borne(self, request: Request) -> bool:
+        """Tell whether there is a header with signatures."""
+        return any(request.values(f"{prefix}-signature") for prefix in self._prefixes)
 
     def scheme(self, request: Request) -> str:
         """Return the versions among the listed signatures, joined by a comma; `unknown` where none is one of ours."""
-        listed = [value for prefix in self.prefixes for value in request.values(f"{prefix}-signature")]
+        listed = [value for prefix in self._prefixes for value in request.values(f"{prefix}-signature")]
         if not listed:
             return "none"
         return ",".join(_versions(" ".join(listed))) or "unknown"
 
-    def clock_difference(self, request: Request, now_seconds: float) -> float | None:
-        """Return how far the timestamp header is behind ours; None without a readable one."""
-        found = (request.values(f"{prefix}-timestamp") for prefix in self.prefixes)
-        return clock.difference(next(filter(None, found), []), now_seconds)
+    def signed_time(self, request: Request) -> str | None:
+        """Return the timestamp header, None without a single one."""
+        found = (request.values(f"{prefix}-timestamp") for prefix in self._prefixes)
+        first: list[str] = next(filter(None, found), [])
+        return first[0] if len(first) == 1 else None
 
-    def verify(self, request: Request, now_seconds: float) -> None:
-        """Return when one of the listed signatures verifies under one of the secrets.
+    def signed_seconds(self, request: Request) -> float | None:
+        """Return the same as Unix seconds."""
+        text = self.signed_time(request)
+        return None if text is None else self._stamp.seconds(text)
+
+    def verify(self, request: Request, now_seconds: float) -> int:
+        """Return which secret verifies one of the listed signatures.
 
         Versions unknown to us are passed over, as the specification asks, and so is what cannot be read next to what
         can: neither makes a good signature bad.
         """
         message_id, timestamp, listed = self._signed(request)
-        check_fresh(signed_time(timestamp, "timestamp"), now_seconds, self._tolerance_seconds)
+        self._stamp.check(timestamp, now_seconds)
         if not _MESSAGE_ID.fullmatch(message_id):
             raise RefusedError(
                 "malformed_signature",
                 "the message id holds a full stop, or is not visible ASCII: the specification forbids both",
             )
         entries = [entry for entry in listed.split(" ") if entry]
-        if len(entries) > _SIGNATURES_MAX:
+        if len(entries) > SIGNATURES_MAX:
             raise RefusedError(
-                "malformed_signature", f"more than {_SIGNATURES_MAX} signatures: a rotation needs two or three"
+                "malformed_signature", f"more than {SIGNATURES_MAX} signatures: a rotation needs two or three"
             )
         hmacs = [entry[3:] for entry in entries if entry.startswith("v1,")] if self._symmetric else []
         ed25519s = [entry[4:] for entry in entries if entry.startswith("v1a,")] if self._public else []
         content = _content(message_id, timestamp, request.body)
-        if hmacs and self._any_hmac(content, hmacs):
-            return
-        if ed25519s and self._any_ed25519(content, ed25519s):
-            return
+        verified = self._any_hmac(content, hmacs) if hmacs else None
+        if verified is None and ed25519s:
+            verified = self._any_ed25519(content, ed25519s)
+        if verified is not None:
+            return verified
         if hmacs or ed25519s:
             raise RefusedError(
                 "bad_signature", "another secret, or the body was changed on its way: compare the endpoint's secret"
@@ -102,51 +100,22 @@ class StandardWebhooksAdapter(JsonSender):
             )
         raise RefusedError("wrong_scheme", self._what_is_missing(listed))
 
-    def split(self, request: Request) -> list[Parsed]:
-        """Return the one event. Its id is the message id, which a retry repeats.
-
-        ``key`` is the noun that the type begins with and the id that ``data`` holds for it: `enrollment.paused` with
-        `enrollment_id` (or `id`) "e-1" is `enrollment:e-1`.
-        """
-        message_id, timestamp, _ = self._signed(request)
-        try:
-            body = jsontext.loads(request.body)
-        except jsontext.NotJsonError as error:
-            raise RefusedError("malformed_body", str(error)) from None
-        if not isinstance(body, dict):
-            raise RefusedError("malformed_body", "not an object: the specification asks for one")
-        kind = event_type(body.get("type", "unknown"))
-        occurred_at_ms = iso_ms(body.get("timestamp"))
-        if occurred_at_ms is None:
-            occurred_at_ms = iso_ms(body.get("created_at"))
-        if occurred_at_ms is None:
-            occurred_at_ms = epoch_ms(signed_time(timestamp, "timestamp") * 1000)
-        return [
-            Parsed(
-                provider_event_id=bounded(message_id),
-                event_type=kind or "unknown",
-                occurred_at_ms=occurred_at_ms,
-                key=_key(kind, body.get("data")),
-                payload=request.body,
-                malformed=None if kind else "type is not the name of a type",
-            )
-        ]
-
-    def sign(
-        self, body: bytes, *, url: str, now_seconds: float, message_id: str
-    ) -> tuple[list[tuple[str, str]], bytes]:
-        """Sign with the first `whsec_` secret; ``url`` is not covered. Raises UsageError when there is none."""
+    def sign(self, draft: Draft) -> None:
+        """Sign with the first `whsec_` secret; raise UsageError when there is none."""
         if not self._symmetric:
             raise UsageError("a whpk_ key only verifies: signing needs a whsec_ secret")
-        timestamp = str(int(now_seconds))
-        signature = _hmac(self._symmetric[0], _content(message_id, timestamp, body))
-        prefix = self.prefixes[0]
-        return [
-            ("Content-Type", "application/json"),
-            (f"{prefix}-id", message_id),
+        timestamp = str(int(draft.now_seconds))
+        signature = _hmac(self._symmetric[0][1], _content(draft.message_id, timestamp, draft.body))
+        prefix = self._prefixes[0]
+        draft.headers += [
+            (f"{prefix}-id", draft.message_id),
             (f"{prefix}-timestamp", timestamp),
             (f"{prefix}-signature", f"v1,{signature}"),
-        ], body
+        ]
+
+    def without_secret(self, body: bytes) -> bytes:
+        """Return ``body``: nothing is in it."""
+        return body
 
     def _what_is_missing(self, listed: str) -> str:
         borne = _versions(listed)
@@ -167,34 +136,33 @@ class StandardWebhooksAdapter(JsonSender):
         Header by header, as Svix' library does. Mixing two sets gains nothing: id and time are signed wherever they
         are taken from, and `split` takes the same ones.
         """
-        for prefix in self.prefixes:
+        for prefix in self._prefixes:
             value = request.header(f"{prefix}-{name}")
             if value is not None:
                 if not value:
                     break
                 return value
-        named = " or ".join(f"{prefix}-{name}" for prefix in self.prefixes)
+        named = " or ".join(f"{prefix}-{name}" for prefix in self._prefixes)
         raise RefusedError("missing_header", f"{named} is missing or empty: does a proxy drop it?")
 
-    def _any_hmac(self, content: bytes, signatures: Sequence[str]) -> bool:
-        expected = [_hmac(secret, content) for secret in self._symmetric]
-        return any(same(right, given) for right in expected for given in signatures)
+    def _any_hmac(self, content: bytes, signatures: Sequence[str]) -> int | None:
+        for index, secret in self._symmetric:
+            right = _hmac(secret, content)
+            if any(same(right, given) for given in signatures):
+                return index
+        return None
 
-    def _any_ed25519(self, content: bytes, signatures: Sequence[str]) -> bool:
+    def _any_ed25519(self, content: bytes, signatures: Sequence[str]) -> int | None:
         decoded = [raw for raw in map(_from_base64, signatures) if raw is not None]
-        return any(_verifies(public, raw, content) for public in self._public for raw in decoded)
-
-
-class SvixAdapter(StandardWebhooksAdapter):
-    """A sender that uses Svix: `svix-*` headers, or `webhook-*` where its name is hidden; `svix-*` wins."""
-
-    provider = "svix"
-    prefixes = ("svix", "webhook")
+        for index, public in self._public:
+            if any(_verifies(public, raw, content) for raw in decoded):
+                return index
+        return None
 
 
 def _versions(listed: str) -> list[str]:
     """Return which of the versions we know are among the signatures in ``listed``."""
-    entries = listed.split(" ", _SIGNATURES_MAX)
+    entries = listed.split(" ", SIGNATURES_MAX)
     return [version for version in ("v1", "v1a") if any(entry.startswith(f"{version},") for entry in entries)]
 
 
@@ -212,13 +180,6 @@ def _verifies(public: Ed25519PublicKey, signature: bytes, content: bytes) -> boo
     except InvalidSignature:
         return False
     return True
-
-
-def _key(kind: str | None, data: object) -> str:
-    if kind is None or not isinstance(data, Mapping):
-        return ""
-    noun = kind.partition(".")[0]
-    return key(noun, data.get(f"{noun}_id")) or key(noun, data.get("id"))
 
 
 def _symmetric_key(text: str) -> bytes:
