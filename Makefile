@@ -65,8 +65,8 @@ chaos: setup ## everything killed, stopped, cut and filled under traffic, then t
 fuzz: setup ## bytes guided by coverage into every parser; FUZZ='lemlist-hostile --seconds 60'
 	$(BIN)/python -m tests.fuzz $(or $(FUZZ),all)
 
-bench: setup ## how many events a second this machine takes in and applies
-	$(BIN)/python -m tests.bench
+bench: setup ## events a second that this machine takes in and applies, and what a request's verification costs; BENCH='--only verifying'
+	$(BIN)/python -m tests.bench $(BENCH)
 
 # uv reads the registry's file list, so the locks cover every platform and Python that has wheels, not only this one.
 # editables is what hatchling asks for when it installs the project editable; without build isolation we must bring it.

@@ -28,8 +28,9 @@ class Greeting:
     def __init__(self, words: Handshake, key: bytes, secret: str | None) -> None:
         self.method = words.method
         self.signed = words.signed and words.method == "POST"
-        self._when = [(values.compiled(value), expected) for value, expected in words.when.items()]
-        self._of_body = [value for value in words.when if not value.startswith(("header:", "query:"))]
+        when = [(value, values.compiled(value), expected) for value, expected in words.when.items()]
+        self._of_head = [(found, expected) for value, found, expected in when if _is_of_head(value)]
+        self._of_body = [(found, expected) for value, found, expected in when if not _is_of_head(value)]
         self._hints = _hints(words)
         self._presented = values.compiled(words.secret) if words.secret is not None else None
         self._secret = secret
@@ -44,9 +45,12 @@ class Greeting:
         """Return what answers are taken from when ``request`` is this handshake, else None. Never raises."""
         if request.method != self.method or len(request.body) > BODY_BYTES_MAX:
             return None
-        if any(hint not in request.body for hint in self._hints):
-            return None  # nearly always: no event is parsed twice
+        for hint in self._hints:
+            if hint not in request.body:
+                return None  # nearly always: no event is parsed twice
         context = Context(request)
+        if not _holds(self._of_head, context):
+            return None
         try:
             if self._of_body or (request.body and request.method == "POST"):
                 context.item = context.root = jsontext.loads(request.body)
@@ -54,14 +58,7 @@ class Greeting:
         except jsontext.NotJsonError:
             if self._of_body:
                 return None
-        try:
-            for value, expected in self._when:
-                held = value(context)
-                if held is None or (expected and held != expected):
-                    return None
-        except RefusedError:  # a header that occurs twice
-            return None
-        return context
+        return context if _holds(self._of_body, context) else None
 
     def reply(self, context: Context) -> Reply:
         """Return the answer. Raises RefusedError where the secret, or what is to be echoed, is not there."""
@@ -80,6 +77,22 @@ class Greeting:
         return Reply(self._status, "", b"", headers)
 
 
+def _holds(conditions: Sequence[tuple[values.Value, str]], context: Context) -> bool:
+    try:
+        for value, expected in conditions:
+            held = value(context)
+            if held is None or (expected and held != expected):
+                return False
+    except RefusedError:  # a header that occurs twice
+        return False
+    return True
+
+
+def _is_of_head(value: str) -> bool:
+    """Tell whether ``value`` is nowhere in the body, and so costs next to nothing."""
+    return all(part.strip().startswith(("header:", "query:")) for part in value.split(" | "))
+
+
 def _hints(words: Handshake) -> Sequence[bytes]:
     """Return what a body must hold, as plain text, for this handshake to be meant."""
     if words.method != "POST":
@@ -87,7 +100,7 @@ def _hints(words: Handshake) -> Sequence[bytes]:
     return [
         expected.encode()
         for value, expected in words.when.items()
-        if expected and not value.startswith(("header:", "query:")) and json.dumps(expected) == f'"{expected}"'
+        if expected and not any(map(_is_of_head, value.split(" | "))) and json.dumps(expected) == f'"{expected}"'
     ]
 
 
