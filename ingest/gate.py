@@ -134,8 +134,9 @@ class Gate:
             log.exception("a webhook failed for a reason of ours", request_id=request.head.request_id)
             problem = problems.nowhere_durable(self._retry_after_seconds())
         source = self._sources.get(request.head.source)
-        if source is not None and (status := source.adapter.statuses.get(problem.status)) is not None:
-            problem = replace(problem, status=status)
+        # To whom nobody vouches for we say what is the case; a provider is told what makes it do what we mean.
+        if source is not None and (request.authentic or problem.status in (429, 503)):
+            problem = replace(problem, status=source.adapter.statuses.get(problem.status, problem.status))
         return Answer(problem.status, problem.headers(), problem.body())
 
     async def _webhook(self, request: _Request) -> Answer:
@@ -214,6 +215,7 @@ class Gate:
                 or not self._verifies(source, request, body, now_seconds)
             ):
                 raise
+        request.authentic = True
         if jsontext.is_deeper(plain, self._limits.json_depth_max):
             detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
             raise ProblemError(problems.MALFORMED, "depth", detail)
@@ -253,7 +255,9 @@ class Gate:
         return True
 
     async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
-        kept_headers = redaction.headers(head.headers) | {"x-request-id": head.request_id}
+        proofs = source.adapter.secret_headers
+        plain = [pair for pair in head.headers if pair[0] not in proofs] if proofs else head.headers
+        kept_headers = redaction.headers(plain) | {"x-request-id": head.request_id}
         arrival = Arrival(source, parsed, kept_headers, time.time_ns() // 1_000_000)
         try:
             kept = await self._tiers.keep(arrival.deliveries(), anew=arrival.deliveries)
@@ -298,7 +302,7 @@ class Gate:
 class _Request:
     """What is known of one request so far, for its answer and the record of it."""
 
-    __slots__ = ("body_bytes", "head", "receive", "scope", "signed", "source", "unread")
+    __slots__ = ("authentic", "body_bytes", "head", "receive", "scope", "signed", "source", "unread")
 
     def __init__(self, head: Head, scope: Scope, receive: Receive) -> None:
         self.head = head
@@ -306,5 +310,6 @@ class _Request:
         self.receive = receive
         self.source: Source | None = None
         self.signed: Request | None = None
+        self.authentic = False
         self.body_bytes = 0
         self.unread = head.has_body

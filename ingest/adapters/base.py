@@ -133,6 +133,8 @@ class Adapter(Protocol):
     """The methods of its handshakes."""
     statuses: Mapping[int, int]
     """What this provider has to be answered instead of one of our error statuses, to do what ours means."""
+    secret_headers: frozenset[str]
+    """Names, in lower case, of headers that prove who sent a request: never kept, whatever they are called."""
     success: Reply | None
     """The answer for events that were taken, where this provider wants another one than 202 and our summary."""
 
@@ -209,6 +211,7 @@ class JsonSender:
     methods: frozenset[str] = frozenset({"POST"})
     greets: frozenset[str] = frozenset()
     statuses: Mapping[int, int] = MappingProxyType({})
+    secret_headers: frozenset[str] = frozenset()
     success: Reply | None = None
 
     def __init__(self, secrets: Sequence[str]) -> None:

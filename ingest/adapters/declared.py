@@ -57,6 +57,7 @@ class DeclaredAdapter(JsonSender):
             self._greetings = [Greeting(found, given[0].encode(), handshake_secret) for found in words.handshakes]
         except WrongWordError as error:
             raise UsageError(f"provider {provider}: {error}") from None
+        self.secret_headers = frozenset().union(*(found.secret_headers for found in self._verifiers))
         self.greets = frozenset(greeting.method for greeting in self._greetings)
 
     def trimmed(self) -> Self | None:

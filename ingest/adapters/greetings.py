@@ -12,7 +12,7 @@ from typing import Any
 from ingest.adapters import values
 from ingest.adapters.base import RefusedError, Reply, Request, same
 from ingest.adapters.declaration import Handshake
-from ingest.adapters.values import Context, WrongWordError
+from ingest.adapters.values import Context
 from tidegate import jsontext
 
 BODY_BYTES_MAX = 65_536
@@ -28,8 +28,8 @@ class Greeting:
     def __init__(self, words: Handshake, key: bytes, secret: str | None) -> None:
         self.method = words.method
         self.signed = words.signed and words.method == "POST"
-        self._when = [(values.compiled(value), expected) for value, expected in words.when.items()]
-        self._of_body = [value for value in words.when if not value.startswith(("header:", "query:"))]
+        self._of_head = _conditions(words, of_head=True)
+        self._of_body = _conditions(words, of_head=False)
         self._hints = _hints(words)
         self._presented = values.compiled(words.secret) if words.secret is not None else None
         self._secret = secret
@@ -37,8 +37,6 @@ class Greeting:
         self._text = _answered(words.text, key) if words.text is not None else None
         self._json = {name: _answered(value, key) for name, value in words.json_.items()}
         self._headers = {name: _answered(value, key) for name, value in words.headers.items()}
-        if words.text is not None and words.json_:
-            raise WrongWordError("a handshake is answered with text or with json")
 
     def is_meant(self, request: Request) -> Context | None:
         """Return what answers are taken from when ``request`` is this handshake, else None. Never raises."""
@@ -48,20 +46,17 @@ class Greeting:
             return None  # nearly always: no event is parsed twice
         context = Context(request)
         try:
-            if self._of_body or (request.body and request.method == "POST"):
-                context.item = context.root = jsontext.loads(request.body)
-                context.payload = request.body
-        except jsontext.NotJsonError:
-            if self._of_body:
+            if not all(is_so(context) for is_so in self._of_head):
                 return None
-        try:
-            for value, expected in self._when:
-                held = value(context)
-                if held is None or (expected and held != expected):
-                    return None
         except RefusedError:  # a header that occurs twice
             return None
-        return context
+        if request.body:
+            try:
+                context.item = context.root = jsontext.loads(request.body)
+                context.payload = request.body
+            except jsontext.NotJsonError:
+                return None
+        return context if all(is_so(context) for is_so in self._of_body) else None
 
     def reply(self, context: Context) -> Reply:
         """Return the answer. Raises RefusedError where the secret, or what is to be echoed, is not there."""
@@ -78,6 +73,23 @@ class Greeting:
         if self._text is not None:
             return Reply(self._status, "text/plain; charset=utf-8", _needed(self._text(context)).encode(), headers)
         return Reply(self._status, "", b"", headers)
+
+
+def _conditions(words: Handshake, *, of_head: bool) -> list[Callable[[Context], bool]]:
+    """Return what must be so: in the head, or in the body, which is parsed only when the head allows it."""
+    return [
+        _condition(values.compiled(value), expected)
+        for value, expected in words.when.items()
+        if value.startswith(("header:", "query:")) == of_head
+    ]
+
+
+def _condition(value: values.Value, expected: str) -> Callable[[Context], bool]:
+    def is_so(context: Context) -> bool:
+        held = value(context)
+        return held == expected if expected else held is not None
+
+    return is_so
 
 
 def _hints(words: Handshake) -> Sequence[bytes]:
