@@ -149,7 +149,9 @@ class Gate:
             location = request.head.secure_url(request.scope, source.public_url)
             raise ProblemError(problems.not_https(location), "not_https")
         if request.head.method in source.adapter.greets - {"POST"} and not request.head.has_body:
-            return self._greet(request, source)
+            greeted = self._greeted(request, source)
+            if greeted is not None:
+                return greeted
         if request.head.method == "OPTIONS":  # answered, and no word of other origins: browsers have no business here
             return Answer(204, [(b"allow", _allowed(source.adapter).encode())], b"")
         if request.head.method not in source.adapter.methods | (source.adapter.greets & {"POST"}):
@@ -222,17 +224,15 @@ class Gate:
             raise RefusedError("too_many_events", f"{len(parsed)} events, {self._limits.events_max} are allowed")
         return parsed
 
-    def _greet(self, request: _Request, source: Source) -> Answer:
-        """Return the answer to a handshake that has no body."""
+    def _greeted(self, request: _Request, source: Source) -> Answer | None:
+        """Return the answer to a handshake that has no body, None when it is no handshake but as any other request."""
         head = request.head.check(source, body_bytes_max=self._limits.body_bytes_max)
         request.signed = Request(head.method, head.url(request.scope, source.public_url), head.headers, b"")
         try:
             reply = source.adapter.greeting(request.signed, self._clock())
         except RefusedError as refused:
             raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
-        if reply is None:
-            raise ProblemError(problems.only(_allowed(source.adapter)), "method")
-        return _answer(reply)
+        return None if reply is None else _answer(reply)
 
     def _unpacked(self, body: bytes, coding: str) -> bytes:
         if not coding:

@@ -150,6 +150,12 @@ class Adapter(Protocol):
         A secret pasted with its newline is the most usual wrong secret.
         """
 
+    def at_rate(self, per_second: float | None) -> Self:
+        """Return the adapter of a source that takes so many requests a second, any number where None.
+
+        Of use only to a provider that is told so in a handshake.
+        """
+
     def scheme(self, request: Request) -> str:
         """Return which signatures ``request`` bears, for people: a text of a closed set, `none` where it bears none.
 
@@ -217,6 +223,10 @@ class JsonSender:
         """Tell whether this provider sends ``media_type``: lower case, without parameters."""
         _, plus, suffix = media_type.rpartition("+")
         return media_type in self.content_types or plus + suffix in self.content_types
+
+    def at_rate(self, per_second: float | None) -> Self:
+        """Return the same: whoever says nothing else tells no rate."""
+        return self
 
     def greeting(self, request: Request, now_seconds: float) -> Reply | None:
         """Return None: whoever says nothing else has no handshake."""
