@@ -29,6 +29,7 @@ class HashVerifier:
         self._keys = [(key, make(key, words.hash)) for key in (key_bytes(secret, words) for secret in secrets)]
         self._stamp = stamp
         self._layout = Layout(words, stamp)
+        self.secret_headers = self._layout.names
         self._signed = templates.compiled(words.signed)
         self._header_names = templates.header_names(words.signed)
         self._encoded = _ENCODINGS[words.encoding]

@@ -39,6 +39,7 @@ class StandardSignatures:
         self._ids, self._timestamps, self._signatures = (
             tuple(f"{prefix}-{name}" for prefix in self._prefixes) for name in ("id", "timestamp", "signature")
         )
+        self.secret_headers = frozenset(self._signatures)
         self._symmetric = [
             (index, keyed(_symmetric_key(text), "sha256"))
             for index, text in enumerate(secrets)
