@@ -58,7 +58,7 @@ def sources(settings: Settings) -> dict[str, Source]:
         except UsageError as error:
             raise UsageError(f"source {name!r}: {error}") from None
         rate = Rate(source.rate_per_second, source.burst) if source.rate_per_second is not None else None
-        found[name] = Source(name, adapter, source.public_url, rate)
+        found[name] = Source(name, adapter.at_rate(source.rate_per_second), source.public_url, rate)
     return found
 
 

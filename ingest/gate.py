@@ -134,8 +134,9 @@ class Gate:
             log.exception("a webhook failed for a reason of ours", request_id=request.head.request_id)
             problem = problems.nowhere_durable(self._retry_after_seconds())
         source = self._sources.get(request.head.source)
-        if source is not None and (status := source.adapter.statuses.get(problem.status)) is not None:
-            problem = replace(problem, status=status)
+        # To whom nobody vouches for we say what is the case; a provider is told what makes it do what we mean.
+        if source is not None and (request.authentic or problem.status in (429, 503)):
+            problem = replace(problem, status=source.adapter.statuses.get(problem.status, problem.status))
         return Answer(problem.status, problem.headers(), problem.body())
 
     async def _webhook(self, request: _Request) -> Answer:
@@ -148,7 +149,9 @@ class Gate:
             location = request.head.secure_url(request.scope, source.public_url)
             raise ProblemError(problems.not_https(location), "not_https")
         if request.head.method in source.adapter.greets - {"POST"} and not request.head.has_body:
-            return self._greet(request, source)
+            greeted = self._greeted(request, source)
+            if greeted is not None:
+                return greeted
         if request.head.method == "OPTIONS":  # answered, and no word of other origins: browsers have no business here
             return Answer(204, [(b"allow", _allowed(source.adapter).encode())], b"")
         if request.head.method not in source.adapter.methods | (source.adapter.greets & {"POST"}):
@@ -212,6 +215,7 @@ class Gate:
                 or not self._verifies(source, request, body, now_seconds)
             ):
                 raise
+        request.authentic = True
         if jsontext.is_deeper(plain, self._limits.json_depth_max):
             detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
             raise ProblemError(problems.MALFORMED, "depth", detail)
@@ -220,17 +224,15 @@ class Gate:
             raise RefusedError("too_many_events", f"{len(parsed)} events, {self._limits.events_max} are allowed")
         return parsed
 
-    def _greet(self, request: _Request, source: Source) -> Answer:
-        """Return the answer to a handshake that has no body."""
+    def _greeted(self, request: _Request, source: Source) -> Answer | None:
+        """Return the answer to a handshake that has no body, None when it is no handshake but as any other request."""
         head = request.head.check(source, body_bytes_max=self._limits.body_bytes_max)
         request.signed = Request(head.method, head.url(request.scope, source.public_url), head.headers, b"")
         try:
             reply = source.adapter.greeting(request.signed, self._clock())
         except RefusedError as refused:
             raise ProblemError(problems.of_refusal(refused), refused.reason, refused.detail) from refused
-        if reply is None:
-            raise ProblemError(problems.only(_allowed(source.adapter)), "method")
-        return _answer(reply)
+        return None if reply is None else _answer(reply)
 
     def _unpacked(self, body: bytes, coding: str) -> bytes:
         if not coding:
@@ -253,7 +255,9 @@ class Gate:
         return True
 
     async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
-        kept_headers = redaction.headers(head.headers) | {"x-request-id": head.request_id}
+        proofs = source.adapter.secret_headers
+        plain = [pair for pair in head.headers if pair[0] not in proofs] if proofs else head.headers
+        kept_headers = redaction.headers(plain) | {"x-request-id": head.request_id}
         arrival = Arrival(source, parsed, kept_headers, time.time_ns() // 1_000_000)
         try:
             kept = await self._tiers.keep(arrival.deliveries(), anew=arrival.deliveries)
@@ -298,7 +302,7 @@ class Gate:
 class _Request:
     """What is known of one request so far, for its answer and the record of it."""
 
-    __slots__ = ("body_bytes", "head", "receive", "scope", "signed", "source", "unread")
+    __slots__ = ("authentic", "body_bytes", "head", "receive", "scope", "signed", "source", "unread")
 
     def __init__(self, head: Head, scope: Scope, receive: Receive) -> None:
         self.head = head
@@ -306,5 +310,6 @@ class _Request:
         self.receive = receive
         self.source: Source | None = None
         self.signed: Request | None = None
+        self.authentic = False
         self.body_bytes = 0
         self.unread = head.has_body

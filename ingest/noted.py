@@ -80,7 +80,7 @@ class Note:
 
 def record(noted: Note, adapters: Mapping[str, Adapter]) -> Rejected:
     """Return the record of ``noted``, without any secret of ``adapters`` or of its own, and any signature it bore."""
-    signatures = _signatures(noted.request)
+    signatures = _signatures(noted.request, noted.adapter.secret_headers if noted.adapter else frozenset())
     guards = {id(adapter): adapter for adapter in (noted.adapter, *adapters.values()) if adapter}.values()
 
     def said(text: str) -> str:
@@ -123,11 +123,11 @@ def _whole(text: str) -> str:
     return text if len(text) <= _RAW_CHARS_MAX else f"*{len(text)}*"
 
 
-def _signatures(request: Request | None) -> list[str]:
+def _signatures(request: Request | None, proofs: frozenset[str]) -> list[str]:
     """Return the values of a request's secret headers, and their parts, in lower case, longest first."""
     found: set[str] = set()
     for name, value in request.headers if request else ():
-        if redaction.is_secret_name(name):
+        if name in proofs or redaction.is_secret_name(name):
             found.update(part for part in (value, *_PARTS.split(value)) if len(part) >= _SIGNATURE_CHARS_MIN)
     return sorted({part.lower() for part in found}, key=len, reverse=True)
 

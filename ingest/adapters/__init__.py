@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 from ingest.adapters import catalogue
 from ingest.adapters.base import Adapter
+from ingest.adapters.cloudevents import CloudEventsAdapter
 from ingest.adapters.declared import DeclaredAdapter
 from ingest.adapters.hubspot import HubSpotAdapter, Version, WorkflowFields
 from tidegate.errors import UsageError
@@ -33,8 +34,8 @@ def build(
 
     ``own`` are the declarations of `[providers.NAME]` in the settings. ``options`` are words that this source says
     otherwise than the declaration; of hubspot: ``require_v3`` (bool), ``sign`` ("v1", "v2" or "v3") and ``workflow``, a
-    table of the paths in WorkflowFields. Raises UsageError for an unknown provider, a secret that cannot be one, and an
-    option that would be ignored.
+    table of the paths in WorkflowFields; of cloudevents: ``allowed_origins``, a list of DNS names. Raises UsageError for
+    an unknown provider, a secret that cannot be one, and an option that would be ignored.
     """
     declared = own or {}
     name = catalogue.proper_name(provider, declared)
@@ -71,7 +72,18 @@ def _workflow(paths: object) -> WorkflowFields:
     return WorkflowFields(**paths)
 
 
-_CODE: dict[str, Callable[[Sequence[str], int | None, _Options], Adapter]] = {"hubspot": _hubspot}
+def _cloudevents(secrets: Sequence[str], tolerance_seconds: int | None, options: _Options) -> Adapter:
+    _check_names("cloudevents", options, ("allowed_origins",))
+    origins = options.get("allowed_origins")
+    if origins is not None and not (isinstance(origins, list) and all(isinstance(name, str) for name in origins)):
+        raise UsageError("cloudevents option allowed_origins is a list of DNS names")
+    return CloudEventsAdapter(secrets, allowed_origins=origins)
+
+
+_CODE: dict[str, Callable[[Sequence[str], int | None, _Options], Adapter]] = {
+    "cloudevents": _cloudevents,
+    "hubspot": _hubspot,
+}
 
 
 def _check_names(owner: str, given: Mapping[str, object], known: Sequence[str]) -> None:

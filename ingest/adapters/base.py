@@ -133,6 +133,8 @@ class Adapter(Protocol):
     """The methods of its handshakes."""
     statuses: Mapping[int, int]
     """What this provider has to be answered instead of one of our error statuses, to do what ours means."""
+    secret_headers: frozenset[str]
+    """Names, in lower case, of headers that prove who sent a request: never kept, whatever they are called."""
     success: Reply | None
     """The answer for events that were taken, where this provider wants another one than 202 and our summary."""
 
@@ -146,6 +148,12 @@ class Adapter(Protocol):
         """Return the same adapter with the space around its secrets taken off; None when there is none.
 
         A secret pasted with its newline is the most usual wrong secret.
+        """
+
+    def at_rate(self, per_second: float | None) -> Self:
+        """Return the adapter of a source that takes so many requests a second, any number where None.
+
+        Of use only to a provider that is told so in a handshake.
         """
 
     def scheme(self, request: Request) -> str:
@@ -203,6 +211,7 @@ class JsonSender:
     methods: frozenset[str] = frozenset({"POST"})
     greets: frozenset[str] = frozenset()
     statuses: Mapping[int, int] = MappingProxyType({})
+    secret_headers: frozenset[str] = frozenset()
     success: Reply | None = None
 
     def __init__(self, secrets: Sequence[str]) -> None:
@@ -214,6 +223,10 @@ class JsonSender:
         """Tell whether this provider sends ``media_type``: lower case, without parameters."""
         _, plus, suffix = media_type.rpartition("+")
         return media_type in self.content_types or plus + suffix in self.content_types
+
+    def at_rate(self, per_second: float | None) -> Self:
+        """Return the same: whoever says nothing else tells no rate."""
+        return self
 
     def greeting(self, request: Request, now_seconds: float) -> Reply | None:
         """Return None: whoever says nothing else has no handshake."""

@@ -22,6 +22,8 @@ _MASK = "***"
 class BodySecret:
     """The member called ``name`` of the body is one of ``secrets``."""
 
+    secret_headers: frozenset[str] = frozenset()
+
     def __init__(self, name: str, secrets: Sequence[str]) -> None:
         self._name = name
         self._quoted = f'"{name}"'.encode()

@@ -148,6 +148,14 @@ class Handshake(_Words):
     headers: dict[str, str] = {}
     """Headers of the answer, and their values."""
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> Handshake:
+        if self.method == "POST" and not self.when:
+            raise ValueError("a handshake by POST needs when: else every event would be one")
+        if self.text is not None and self.json_:
+            raise ValueError("a handshake is answered with text or with json")
+        return self
+
 
 class Sample(_Words):
     """A payload of one event type. `<id>` (a new one each time), `<number>`, `<seconds>`, `<ms>`, `<iso>` stand in for what

@@ -54,9 +54,10 @@ class DeclaredAdapter(JsonSender):
                 _verifier(found, stamp or _standard(found, tolerance_seconds), given) for found in words.signatures
             ]
             self._splitter = Splitter(words.events)
-            self._greetings = [Greeting(found, given[0].encode(), handshake_secret) for found in words.handshakes]
+            self._greetings = [Greeting(found, handshake_secret) for found in words.handshakes]
         except WrongWordError as error:
             raise UsageError(f"provider {provider}: {error}") from None
+        self.secret_headers = frozenset().union(*(found.secret_headers for found in self._verifiers))
         self.greets = frozenset(greeting.method for greeting in self._greetings)
 
     def trimmed(self) -> Self | None:
@@ -87,9 +88,9 @@ class DeclaredAdapter(JsonSender):
             context = greeting.is_meant(request)
             if context is None:
                 continue
-            if greeting.signed:
-                self.verify(request, now_seconds)
-            return greeting.reply(context)
+            # What is hashed in the answer is hashed with the secret that the question was signed with.
+            index = self.verify(request, now_seconds) if greeting.signed else 0
+            return greeting.reply(context, self._secrets[index].encode())
         return None
 
     def verify(self, request: Request, now_seconds: float) -> int:

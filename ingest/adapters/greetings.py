@@ -12,33 +12,33 @@ from typing import Any
 from ingest.adapters import values
 from ingest.adapters.base import RefusedError, Reply, Request, same
 from ingest.adapters.declaration import Handshake
-from ingest.adapters.values import Context, WrongWordError
+from ingest.adapters.values import Context
 from tidegate import jsontext
 
 BODY_BYTES_MAX = 65_536
 """Of a handshake. What is larger is an event: it is not parsed before it is known who sent it."""
 ECHO_CHARS_MAX = 1024
 """Of what a stranger sent and gets back."""
+_Answered = Callable[[Context, bytes], Any]
+"""Of where it is taken from, and the secret."""
 _NOT_IN_HEADERS = re.compile(r"[^\x20-\x7e]")
 
 
 class Greeting:
-    """One kind of handshake. ``secret`` is the source's handshake_secret, ``key`` the first of its secrets."""
+    """One kind of handshake. ``secret`` is the source's handshake_secret."""
 
-    def __init__(self, words: Handshake, key: bytes, secret: str | None) -> None:
+    def __init__(self, words: Handshake, secret: str | None) -> None:
         self.method = words.method
         self.signed = words.signed and words.method == "POST"
-        self._when = [(values.compiled(value), expected) for value, expected in words.when.items()]
-        self._of_body = [value for value in words.when if not value.startswith(("header:", "query:"))]
+        self._of_head = _conditions(words, of_head=True)
+        self._of_body = _conditions(words, of_head=False)
         self._hints = _hints(words)
         self._presented = values.compiled(words.secret) if words.secret is not None else None
         self._secret = secret
         self._status = words.status
-        self._text = _answered(words.text, key) if words.text is not None else None
-        self._json = {name: _answered(value, key) for name, value in words.json_.items()}
-        self._headers = {name: _answered(value, key) for name, value in words.headers.items()}
-        if words.text is not None and words.json_:
-            raise WrongWordError("a handshake is answered with text or with json")
+        self._text = _answered(words.text) if words.text is not None else None
+        self._json = {name: _answered(value) for name, value in words.json_.items()}
+        self._headers = {name: _answered(value) for name, value in words.headers.items()}
 
     def is_meant(self, request: Request) -> Context | None:
         """Return what answers are taken from when ``request`` is this handshake, else None. Never raises."""
@@ -48,36 +48,53 @@ class Greeting:
             return None  # nearly always: no event is parsed twice
         context = Context(request)
         try:
-            if self._of_body or (request.body and request.method == "POST"):
-                context.item = context.root = jsontext.loads(request.body)
-                context.payload = request.body
-        except jsontext.NotJsonError:
-            if self._of_body:
+            if not all(is_so(context) for is_so in self._of_head):
                 return None
-        try:
-            for value, expected in self._when:
-                held = value(context)
-                if held is None or (expected and held != expected):
-                    return None
         except RefusedError:  # a header that occurs twice
             return None
-        return context
+        if request.body:
+            try:
+                context.item = context.root = jsontext.loads(request.body)
+                context.payload = request.body
+            except jsontext.NotJsonError:
+                return None
+        return context if all(is_so(context) for is_so in self._of_body) else None
 
-    def reply(self, context: Context) -> Reply:
-        """Return the answer. Raises RefusedError where the secret, or what is to be echoed, is not there."""
+    def reply(self, context: Context, key: bytes) -> Reply:
+        """Return the answer; ``key`` is the secret that hashes in it are made with.
+
+        Raises RefusedError where the secret, or what is to be echoed, is not there.
+        """
         if self._presented is not None:
             given = self._presented(context)
             if self._secret is None:
                 raise RefusedError("missing_secret", "a handshake came, and the source has no handshake_secret")
             if not isinstance(given, str) or not same(self._secret, given):
                 raise RefusedError("bad_signature", "the handshake presents another secret than handshake_secret")
-        headers = tuple((name, _header(_needed(value(context)))) for name, value in self._headers.items())
+        headers = tuple((name, _header(_needed(value(context, key)))) for name, value in self._headers.items())
         if self._json:
-            body = json.dumps({name: _needed(value(context)) for name, value in self._json.items()})
+            body = json.dumps({name: _needed(value(context, key)) for name, value in self._json.items()})
             return Reply(self._status, "application/json", body.encode(), headers)
         if self._text is not None:
-            return Reply(self._status, "text/plain; charset=utf-8", _needed(self._text(context)).encode(), headers)
+            return Reply(self._status, "text/plain; charset=utf-8", _needed(self._text(context, key)).encode(), headers)
         return Reply(self._status, "", b"", headers)
+
+
+def _conditions(words: Handshake, *, of_head: bool) -> list[Callable[[Context], bool]]:
+    """Return what must be so: in the head, or in the body, which is parsed only when the head allows it."""
+    return [
+        _condition(values.compiled(value), expected)
+        for value, expected in words.when.items()
+        if value.startswith(("header:", "query:")) == of_head
+    ]
+
+
+def _condition(value: values.Value, expected: str) -> Callable[[Context], bool]:
+    def is_so(context: Context) -> bool:
+        held = value(context)
+        return held == expected if expected else held is not None
+
+    return is_so
 
 
 def _hints(words: Handshake) -> Sequence[bytes]:
@@ -91,16 +108,16 @@ def _hints(words: Handshake) -> Sequence[bytes]:
     ]
 
 
-def _answered(text: str, key: bytes) -> Callable[[Context], Any]:
+def _answered(text: str) -> _Answered:
     for name, encoded in _KEYED.items():
         if text.startswith(f"{name}:"):
-            found = values.compiled(text[len(name) + 1 :])
-            return _keyed(found, key, encoded)
-    return values.compiled(text)
+            return _keyed(values.compiled(text[len(name) + 1 :]), encoded)
+    found = values.compiled(text)
+    return lambda context, key: found(context)
 
 
-def _keyed(found: values.Value, key: bytes, encoded: Callable[[bytes], str]) -> Callable[[Context], Any]:
-    def made(context: Context) -> str:
+def _keyed(found: values.Value, encoded: Callable[[bytes], str]) -> _Answered:
+    def made(context: Context, key: bytes) -> str:
         return encoded(hmac.digest(key, _needed(found(context)).encode(), "sha256"))
 
     return made

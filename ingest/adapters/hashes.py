@@ -27,6 +27,7 @@ class HashVerifier:
         self._keys = [key_bytes(secret, words) for secret in secrets]
         self._stamp = stamp
         self._layout = Layout(words, stamp)
+        self.secret_headers = self._layout.names
         self._signed = templates.compiled(words.signed)
         self._header_names = templates.header_names(words.signed)
         self._hash = words.hash

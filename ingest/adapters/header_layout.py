@@ -17,6 +17,7 @@ class Layout:
 
     def __init__(self, words: Signature, stamp: Stamp | None) -> None:
         self._names = all_of(words.header)
+        self.names = frozenset(self._names)
         self._shown = " or ".join([words.header] if isinstance(words.header, str) else (words.header or ()))
         self._sent = first_of(words.header)
         self._layout = words.layout

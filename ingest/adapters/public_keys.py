@@ -34,6 +34,7 @@ class PublicKeyVerifier:
         self._checks = [make(secret.strip(), words) for secret in secrets]
         self._stamp = stamp
         self._layout = Layout(words, stamp)
+        self.secret_headers = self._layout.names
         self._signed = templates.compiled(words.signed)
         self._kind = words.kind
         self._decoded = _from_hex if words.encoding == "hex" else _from_base64

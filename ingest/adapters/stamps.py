@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from ingest.adapters.base import RefusedError, Request
 from ingest.adapters.clock import check_fresh, digits, iso_ms
@@ -81,8 +82,6 @@ class Stamp:
     def of(self, now_seconds: float) -> str:
         """Return ``now_seconds`` as the provider writes it."""
         if self._unit == "iso":
-            from datetime import UTC, datetime
-
             return datetime.fromtimestamp(now_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return str(math.floor(now_seconds * (1000 if self._unit == "ms" else 1)))
 

@@ -36,6 +36,7 @@ class StandardSignatures:
 
     def __init__(self, secrets: Sequence[str], prefixes: Sequence[str], stamp: Stamp) -> None:
         self._prefixes = tuple(prefix.lower() for prefix in prefixes)
+        self.secret_headers = frozenset(f"{prefix}-signature" for prefix in self._prefixes)
         self._symmetric = [
             (index, _symmetric_key(text)) for index, text in enumerate(secrets) if not text.startswith("whpk_")
         ]

@@ -22,6 +22,7 @@ class HeaderToken:
         self._basic = words.kind == "basic"
         header = words.header or ("Authorization" if self._basic else "")
         self._names = all_of(header)
+        self.secret_headers = frozenset(self._names)
         self._sent = first_of(header)
         self._prefix = "Basic " if self._basic else words.prefix
         if self._basic and not all(":" in secret for secret in secrets):
@@ -72,6 +73,8 @@ class HeaderToken:
 
 class QueryToken:
     """A secret in the query of the URL that the provider was given."""
+
+    secret_headers: frozenset[str] = frozenset()
 
     def __init__(self, words: Signature, secrets: Sequence[str]) -> None:
         self._name = words.query or ""

@@ -30,6 +30,9 @@ class Draft:
 class Verifier(Protocol):
     """One scheme, bound to the secrets of one source. Built once, at start."""
 
+    secret_headers: frozenset[str]
+    """The headers that hold signature or token, in lower case."""
+
     def is_borne(self, request: Request) -> bool:
         """Tell whether ``request`` bears this scheme's signature or token, good or bad. Never raises."""
 

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -85,21 +85,28 @@ async def running(
     *,
     backlog_max: int = 0,
     source: dict[str, Any] | None = None,
+    sources_of_test: dict[str, Any] | None = None,
+    providers: dict[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
     **ingest: Any,
 ) -> AsyncIterator[Running]:
-    """Run a gate; ``ingest`` are settings of that section, ``source`` some for each source."""
+    """Run a gate; ``ingest`` are settings of that section, ``source`` some for each source.
+
+    ``sources_of_test`` are other sources than the usual three, ``providers`` the test's own ones, ``clock`` tells the time
+    that signatures are compared with.
+    """
     settings = Settings.model_validate(
         {
-            "sources": {
-                name: {"provider": PROVIDERS[name], "secrets": [SECRETS[name]], **(source or {})} for name in SECRETS
-            },
+            "providers": providers or {},
+            "sources": sources_of_test
+            or {name: {"provider": PROVIDERS[name], "secrets": [SECRETS[name]], **(source or {})} for name in SECRETS},
             "ingest": {"retry_after_seconds": 7, "retry_after_seconds_max": 60, **ingest},
             "stream": {"backlog_max": backlog_max, "prefix": stream.keys[0].prefix, "shards": len(stream.keys)},
         }
     )
     configured = sources(settings)
     metrics.declare_sources(configured)
-    parts = assemble(configured, stream, pool, settings)
+    parts = assemble(configured, stream, pool, settings, clock=clock)
     listener = listen("127.0.0.1", 0)
     serving = server(parts.gate, http=protocol(parts.connections), trusted_proxies=settings.ingest.trusted_proxies)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -102,7 +102,7 @@ def test_a_time_in_the_wrong_unit_is_recognised(provider: str, factor: float, sa
         adapter.verify(signed(adapter, b"{}", now=NOW * factor), NOW)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "cloudevents"])  # takes data of any type
 def test_what_a_provider_sends_is_taken_and_nothing_else(provider: str) -> None:
     adapter = build(provider, secrets_of(provider, SECRET))
     for sent in adapter.content_types - {"+json"}:
