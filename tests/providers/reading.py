@@ -31,7 +31,7 @@ class Vector:
 
     @property
     def is_event(self) -> bool:
-        """Whether it brings events, if it is valid; else it is a handshake."""
+        """Whether it brings events, if it is valid; else it is a handshake, or a list of none."""
         return "(no event)" not in self.description
 
     def adapter(self) -> Adapter:
