@@ -36,7 +36,8 @@ def header_token_signer(*, header: str, bodies: Sequence[Body], mark: str = "", 
         yield said("the token twice in one header", f"{mark}{secret}, {mark}{secret}")
         yield said("the header twice", mark + secret, mark + secret)
         yield said("the header twice, the second one foreign", mark + secret, mark + signer.other_secret)
-        yield said("the token with its case changed", mark + secret.swapcase())
+        if secret.swapcase() != secret:
+            yield said("the token with its case changed", mark + secret.swapcase())
         yield said("the token in base64", mark + base64.b64encode(secret.encode()).decode())
         yield said("the token as basic authentication", "Basic " + base64.b64encode(f":{secret}".encode()).decode())
         yield said("letters outside ASCII for a token", mark + "é" * len(secret))
@@ -121,7 +122,10 @@ def query_token_signer(*, parameter: str, bodies: Sequence[Body], **more: Any) -
         yield said("two tokens, the first one foreign", f"{parameter}=x&{parameter}={secret}")
         yield said("the token under another name", f"other_{parameter}={secret}")
         yield said("the token as a list", f"{parameter}[]={secret}")
-        yield said("the token with its case changed", f"{parameter}={secret.swapcase()}")
+        if (
+            signer.secret.isalnum() and secret.swapcase() != secret
+        ):  # else escapes would change theirs, and mean the same
+            yield said("the token with its case changed", f"{parameter}={secret.swapcase()}")
         yield said("letters outside ASCII for a token", f"{parameter}=%C3%A9%FF")
         yield said("a NUL behind the token", f"{parameter}={secret}%00")
         yield said("a thousand tokens", "&".join([f"{parameter}=x"] * 1000))
