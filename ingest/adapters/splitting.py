@@ -52,7 +52,7 @@ class Splitter:
 
     def _found(self, request: Request, body: bytes) -> tuple[Any, Sequence[tuple[Any, bytes]]]:
         """Return the whole body, and each event with its bytes."""
-        if self._words.body == "form" and _is_form(request):
+        if self._words.body == "form" and is_form(request):
             body = self._of_form(body)
         is_array = body.lstrip(b" \t\r\n").startswith(b"[")
         if self._words.batch == "array" or (self._words.batch == "either" and is_array):
@@ -149,7 +149,8 @@ def moment_ms(value: object) -> int | None:
     return None
 
 
-def _is_form(request: Request) -> bool:
+def is_form(request: Request) -> bool:
+    """Tell whether ``request`` says that its body is url-encoded."""
     types = request.values("content-type")
     return bool(types) and types[0].partition(";")[0].strip().lower() == FORM
 
