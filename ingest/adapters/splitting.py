@@ -72,16 +72,7 @@ class Splitter:
             if len(held) != 1:
                 raise RefusedError("malformed_body", f"the form holds not one field {self._words.form_field}")
             return held[0].encode()
-        gathered: dict[str, str | list[str]] = {}
-        for name, value in fields:
-            before = gathered.get(name)
-            if before is None:
-                gathered[name] = value
-            elif isinstance(before, list):
-                before.append(value)
-            else:
-                gathered[name] = [before, value]
-        return json.dumps(gathered, ensure_ascii=False).encode()
+        return json.dumps(gathered(fields), ensure_ascii=False).encode()
 
     def _event(self, context: Context, *, alone: bool) -> Parsed:
         """Return one event. One of several that is none comes back with ``malformed`` set, for its neighbours' sake."""
@@ -132,6 +123,20 @@ def form(body: bytes) -> list[tuple[str, str]]:
         )
     except ValueError:  # not UTF-8, or too many fields
         raise RefusedError("malformed_body", f"no form in UTF-8 with at most {FIELDS_MAX} fields") from None
+
+
+def gathered(fields: Sequence[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return ``fields`` as an object of texts, lists where a name occurs twice."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in fields:
+        before = found.get(name)
+        if before is None:
+            found[name] = value
+        elif isinstance(before, list):
+            before.append(value)
+        else:
+            found[name] = [before, value]
+    return found
 
 
 def moment_ms(value: object) -> int | None:
