@@ -186,7 +186,9 @@ class HubSpotAdapter(JsonSender):
 
     def _of_parameters(self, request: Request) -> Parsed:
         if self.scheme(request) == "v1":
-            raise RefusedError("malformed_body", "a GET signed v1: that covers no URL, so its parameters may be anybody's")
+            raise RefusedError(
+                "malformed_body", "a GET signed v1: that covers no URL, so its parameters may be anybody's"
+            )
         value = gathered(parameters(request.url))
         event = workflow_event(value, json.dumps(value, ensure_ascii=False).encode(), self._workflow)
         if identifier(_at(value, self._workflow.id)) is None:
