@@ -62,7 +62,10 @@ class Greeting:
         return context if all(is_so(context) for is_so in self._of_body) else None
 
     def reply(self, context: Context, key: bytes) -> Reply:
-        """Return the answer; ``key`` is the secret that hashes in it are made with. Raises RefusedError where the secret, or what is to be echoed, is not there."""
+        """Return the answer; ``key`` is the secret that hashes in it are made with.
+
+        Raises RefusedError where the secret, or what is to be echoed, is not there.
+        """
         if self._presented is not None:
             given = self._presented(context)
             if self._secret is None:
