@@ -269,7 +269,7 @@ class Gate:
         ids = [delivery_id for delivery_id, new in zip(arrival.ids, kept.new, strict=True) if new]
         durability = (b"tidegate-durability", kept.tier.encode())
         told = source.adapter.success
-        if told is not None and told.body:
+        if told is not None and (told.body or not told.content_type):
             answer = _answer(told)
             return replace(answer, headers=[*answer.headers, durability])
         body = json.dumps({"accepted": len(ids), "duplicates": len(kept.new) - len(ids), "ids": ids}).encode()
