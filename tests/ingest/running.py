@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -85,13 +85,20 @@ async def running(
     *,
     backlog_max: int = 0,
     source: dict[str, Any] | None = None,
+    secrets: dict[str, list[Any]] | None = None,
+    clock: Callable[[], float] = time.time,
     **ingest: Any,
 ) -> AsyncIterator[Running]:
-    """Run a gate; ``ingest`` are settings of that section, ``source`` some for each source."""
+    """Run a gate; ``ingest`` are settings of that section, ``source`` some for each source, ``secrets`` those of some."""
     settings = Settings.model_validate(
         {
             "sources": {
-                name: {"provider": PROVIDERS[name], "secrets": [SECRETS[name]], **(source or {})} for name in SECRETS
+                name: {
+                    "provider": PROVIDERS[name],
+                    "secrets": (secrets or {}).get(name, [SECRETS[name]]),
+                    **(source or {}),
+                }
+                for name in SECRETS
             },
             "ingest": {"retry_after_seconds": 7, "retry_after_seconds_max": 60, **ingest},
             "stream": {"backlog_max": backlog_max, "prefix": stream.keys[0].prefix, "shards": len(stream.keys)},
@@ -99,7 +106,7 @@ async def running(
     )
     configured = sources(settings)
     metrics.declare_sources(configured)
-    parts = assemble(configured, stream, pool, settings)
+    parts = assemble(configured, stream, pool, settings, clock=clock)
     listener = listen("127.0.0.1", 0)
     serving = server(parts.gate, http=protocol(parts.connections), trusted_proxies=settings.ingest.trusted_proxies)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
