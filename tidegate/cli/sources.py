@@ -290,6 +290,7 @@ async def _resume(settings: Settings, name: str) -> list[str]:
 
 @command.command()
 @click.argument("name")
+@click.option("--type", "event_type", metavar="TYPE", help="Post a sample of TYPE instead; a handler may count it.")
 @click.option("--url", help="Where to. [default: the gate on this machine]")
 @click.option(
     "--timeout",
@@ -301,15 +302,16 @@ async def _resume(settings: Settings, name: str) -> list[str]:
     help="How long to wait for the outcome.",
 )
 @click.pass_obj
-def test(context: Context, name: str, url: str | None, timeout_seconds: float) -> None:
+def test(context: Context, name: str, event_type: str | None, url: str | None, timeout_seconds: float) -> None:
     """Post one signed event of NAME, and follow it to its end.
 
-    It is of the type tidegate.test, so that no handler counts it unless it takes all types. Exit 0 when it was applied,
-    ignored or known already; 1 when not; 3 when the gate does not answer.
+    It is a sample of its provider, of the type tidegate.test, so that no handler counts it unless it takes all types. Where
+    no sample can be made one, --type has to say which is to be sent as it is. Exit 0 when it was applied, ignored or known
+    already; 1 when not; 3 when the gate does not answer.
     """
     settings = context.settings()
     if name not in settings.sources:  # first: it must not be said of a secret of another that it is not there
         raise unknown(name, settings.sources)
     source = service.sources(settings)[name]
-    good = context.run(trying.Trial(settings, source, _console()).run(url, timeout_seconds))
+    good = context.run(trying.Trial(settings, source, _console()).run(url, timeout_seconds, event_type))
     sys.exit(0 if good else 1)
