@@ -107,7 +107,8 @@ class Events(_Words):
     batch: Literal["one", "array", "either"] = "one"
     """array: the body is a list of events; either: a list or one object."""
     items: str | None = None
-    """The member of the body that is the list of events; two names joined by a dot: lists in the elements of a list."""
+    """The member of the body that is the list of events; two names joined by a dot: a list in an object, or lists in the
+    elements of a list."""
     id: Values = "content"
     """What tells this event from every other and is the same when it is sent again."""
     type: Values = "type"
@@ -127,7 +128,7 @@ class Answers(_Words):
     success: Annotated[int, Field(ge=200, le=299)] = 202
     """When its events are durable."""
     text: str | None = None
-    """The body of the answer, where the provider wants a certain one."""
+    """The body of the answer, where the provider wants a certain one; empty, where it wants none."""
     content_type: str = "text/plain"
     """Of that body."""
     refused: Annotated[int, Field(ge=400, le=499)] | None = None
@@ -142,7 +143,7 @@ class Handshake(_Words):
     method: Literal["POST", "GET", "HEAD", "OPTIONS"] = "POST"
     """How it comes."""
     when: dict[str, str] = {}
-    """Values and what each must be for this to be one; an empty text: whatever it is, but there."""
+    """Values and what each must be for this to be one, numbers as their digits; an empty text: whatever it is, but there."""
     signed: bool = True
     """Whether it has to be authentic. A GET never is signed as events are."""
     secret: str | None = None
@@ -150,7 +151,9 @@ class Handshake(_Words):
     status: int = 200
     """What it is answered."""
     text: str | None = None
-    """The value that is answered as plain text."""
+    """The value that is answered as it is."""
+    content_type: str = "text/plain; charset=utf-8"
+    """What ``text`` is."""
     json_: Annotated[dict[str, str], Field(alias="json")] = {}
     """Names and values of the JSON object that is answered. `hmac-hex:` and `hmac-base64:` before a value answer its
     HMAC-SHA-256 under the secret."""

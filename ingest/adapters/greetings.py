@@ -37,6 +37,7 @@ class Greeting:
         self._secret = secret
         self._status = words.status
         self._text = _answered(words.text) if words.text is not None else None
+        self._content_type = words.content_type
         self._json = {name: _answered(value) for name, value in words.json_.items()}
         self._headers = {name: _answered(value) for name, value in words.headers.items()}
 
@@ -80,7 +81,7 @@ class Greeting:
             body = json.dumps({name: _needed(value(context, key)) for name, value in self._json.items()})
             return Reply(self._status, "application/json", body.encode(), headers)
         if self._text is not None:
-            return Reply(self._status, "text/plain; charset=utf-8", _needed(self._text(context, key)).encode(), headers)
+            return Reply(self._status, self._content_type, _needed(self._text(context, key)).encode(), headers)
         return Reply(self._status, "", b"", headers)
 
 
@@ -96,6 +97,8 @@ def _conditions(words: Handshake, *, of_head: bool) -> list[Callable[[Context], 
 def _condition(value: values.Value, expected: str) -> Callable[[Context], bool]:
     def is_so(context: Context) -> bool:
         held = value(context)
+        if type(held) is int:  # not isinstance: True is no number
+            held = str(held)
         return held == expected if expected else held is not None
 
     return is_so

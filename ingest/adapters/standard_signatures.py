@@ -108,7 +108,9 @@ class StandardSignatures:
     def sign(self, draft: Draft) -> None:
         """Sign with the first `whsec_` secret; raise UsageError when there is none."""
         if not self._symmetric:
-            raise UsageError("a whpk_ key only verifies: signing needs a whsec_ secret")
+            raise UsageError(
+                "a whpk_ key only verifies: signing needs a whsec_ secret, and without one the sender has to send an event itself"
+            )
         timestamp = str(int(draft.now_seconds))
         _, mac = self._symmetric[0]
         signature = _base64(mac(_content(draft.message_id, timestamp, draft.body)))

@@ -165,6 +165,7 @@ def handshake(words: Handshake) -> str:
     told += f", is answered {words.status}"
     if words.text is not None:
         told += f" with {_answered(words.text)}"
+        told += "" if words.content_type.startswith("text/plain") else f" as {words.content_type}"
     if words.json_:
         told += " with the JSON object of " + " and ".join(
             f"{code(name)}: {_answered(found)}" for name, found in words.json_.items()
