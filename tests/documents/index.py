@@ -14,10 +14,10 @@ _ORDER = ("sdk", "published", "documented")
 
 def index(declared: Mapping[str, Declaration]) -> str:
     """Return the Markdown of the list."""
-    counted = Counter(words.evidence for words in declared.values())
+    counted = Counter(str(words.evidence) for words in declared.values())
     rows = [
         (name, words.title or name, wording.verified(words), words.evidence)
         for name, words in sorted(declared.items(), key=lambda item: (item[1].title or item[0]).lower())
     ]
-    legend = [(name, counted[name], wording.EVIDENCE[name]) for name in _ORDER if counted[name]]
+    legend = [(name, counted[name], wording.EVIDENCE[name]) for name in _ORDER]
     return TEMPLATES.get_template("index.md.j2").render(rows=rows, legend=legend)

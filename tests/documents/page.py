@@ -16,23 +16,27 @@ def page(name: str, words: Declaration) -> str:
     title = words.title or name
     schemes = [sentences.signature(found) for found in words.signatures] or [_of_code(words)]
     schemes[-1] = [*schemes[-1], *(sentences.timestamp(words) if words.code is None else [])]
+    commands = _commands(_source(name), words)
     text = TEMPLATES.get_template("page.md.j2").render(
         name=name,
         title=title,
         summary=_summary(words),
+        url=_url(name, words),
+        example=words.samples[0].type if words.samples else "",
         source=_source(name),
         setup=[sentences.prose(step) for step in words.setup],
         secret=sentences.prose(words.secret).rstrip("."),
         snippet=_snippet(name, words),
         schemes=schemes,
         event=sentences.event(words.events) if words.code is None else [],
-        answers=sentences.answers(words.answers),
+        answers=sentences.answers(words.answers, of_code=words.code is not None),
         retries=sentences.prose(words.retries),
         handshakes=[sentences.handshake(found) for found in words.handshakes],
         caveats=[sentences.prose(caveat) for caveat in words.caveats],
         samples=", ".join(dict.fromkeys(sentences.code(found.type) for found in words.samples)),
         sends=_sends(words),
-        commands=_commands(_source(name), words),
+        commands=commands,
+        width=_width(commands),
         evidence=words.evidence,
         evidence_means=wording.EVIDENCE[words.evidence],
         sources=[sentences.prose(source) for source in words.sources],
@@ -66,14 +70,23 @@ def _commands(source: str, words: Declaration) -> list[tuple[str, str]]:
     return (sends if _sends(words) else []) + looks
 
 
+def _width(commands: list[tuple[str, str]]) -> int:
+    return max(len(command) for command, _ in commands)
+
+
 def _summary(words: Declaration) -> str:
     parts = [
-        f"[the provider's documentation]({words.homepage})" if words.homepage else "",
+        f"[The provider's documentation]({words.homepage})" if words.homepage else "",
         f"verified by {wording.verified(words)}",
         sentences.sent(words),
         f"evidence: [{words.evidence}](README.md#evidence)",
     ]
     return " · ".join(filter(None, parts))
+
+
+def _url(name: str, words: Declaration) -> str:
+    token = next((found.query for found in words.signatures if found.query is not None), None)
+    return f"https://your-host/webhooks/{_source(name)}" + (f"?{token}=SECRET" if token else "")
 
 
 def _source(name: str) -> str:

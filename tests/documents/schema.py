@@ -46,4 +46,6 @@ def _tidied(found: Any) -> Any:
 
 def _is_noise(name: str, value: object) -> bool:
     # A property may itself be called title or default; its value is a schema then.
-    return (name == "title" and isinstance(value, str)) or (name == "default" and (value is None or isinstance(value, dict)))
+    return (name == "title" and isinstance(value, str)) or (
+        name == "default" and (value is None or isinstance(value, dict))
+    )

@@ -11,19 +11,39 @@ from ingest.adapters.declaration import Answers, Declaration, Events, Handshake,
 Rows = list[tuple[str, str]]
 """Of a table: what, and what there is to say of it."""
 
+_ROOT = Path(__file__).parents[2]
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _LITERAL = re.compile(r"(`[^`]*`|https?://[^\s)]+)")
 _MARKUP = re.compile(r"[<*_\[\]]")
 _FIELDS = {
-    "body": "the body, byte for byte as received",
+    "body": "the body byte for byte as received",
     "timestamp": "the timestamp as received",
-    "url": "the URL that the provider calls (`public_url`), with its query",
+    "url": "the URL that the provider calls (`public_url`, its query included)",
     "method": "the HTTP method",
-    "path": "the path of that URL, with its query",
+    "path": "the path of the URL that the provider calls, its query included",
     "secret": "the secret",
 }
 _ENCODINGS = {"hex": "hexadecimal", "base64": "base64", "base64url": "base64url without padding"}
 _UNITS = {"s": "Unix seconds, digits alone", "ms": "Unix milliseconds, digits alone", "iso": "ISO 8601"}
+_KINDS: dict[str, Rows] = {
+    "twilio": [
+        ("scheme", "HMAC-SHA1, in base64"),
+        ("where", "the header `X-Twilio-Signature`"),
+        (
+            "signed",
+            "the URL that the provider calls (`public_url`, its query included), then name and value of each field of the form, "
+            "sorted by name; where the body is no form, the URL alone, whose parameter `bodySHA256` is the body's SHA-256",
+        ),
+        ("key", "the secret's text, every character of it"),
+    ],
+    "mailgun": [
+        ("scheme", "HMAC-SHA256, in hexadecimal"),
+        ("where", "`signature.signature` in the body; of sub-accounts also `parent-signature`"),
+        ("signed", "`signature.timestamp`, then `signature.token`; nothing of the event itself"),
+        ("key", "the secret's text, every character of it"),
+    ],
+}
+"""Of the schemes that are words by themselves."""
 _BATCHES = {
     "one": "one event: the body is a JSON object",
     "array": "a list of events: each element of the JSON array is one, and keeps its exact bytes",
@@ -91,14 +111,15 @@ def signature(words: Signature) -> Rows:
             ("signed", _signed(words.signed)),
             ("key", _key(words)),
         ]
-    return [("scheme", in_python(words.kind))]
+    return _KINDS.get(words.kind) or [("scheme", in_python(words.kind))]
 
 
 def in_python(name: str) -> str:
     """Return what there is to say of a scheme that no words suffice for."""
-    path = f"ingest/adapters/{name.replace('-', '_')}.py"
-    there = f": [`{path}`](../../{path})" if Path(path).exists() else ""
-    return f"one of its own, written in Python{there}; what it does is told below"
+    names = (name.replace("-", "_"), name.partition("-")[0])
+    path = next((path for path in (f"ingest/adapters/{found}.py" for found in names) if (_ROOT / path).exists()), "")
+    there = f": [`{path}`](../../{path})" if path else ""
+    return f"one of its own, written in Python{there}; what there is to know of it is told below"
 
 
 def timestamp(words: Declaration) -> Rows:
@@ -134,12 +155,12 @@ def event(words: Events) -> Rows:
     return rows
 
 
-def answers(words: Answers) -> list[tuple[str, str, str]]:
-    """Return what happened, what is answered, and what the answer means to say."""
+def answers(words: Answers, *, of_code: bool) -> list[tuple[str, str, str]]:
+    """Return what happened, what is answered, and what there is to say of it."""
     taken = f"{words.success}"
     if words.text is not None:
         taken += f" and {code(words.text)} ({words.content_type})" if words.text else ", without a body"
-    elif words.success != 204:
+    elif words.success != 204 and not of_code:
         taken += ", with the ids of the deliveries as JSON"
     refused, busy = words.refused or 400, words.busy or 503
     again = f"{busy}, or 429 above a rate, with `Retry-After`" if words.busy is None else f"{busy}"
@@ -157,12 +178,13 @@ def handshake(words: Handshake) -> str:
         f"{value(name)} is {code(expected)}" if expected else f"{value(name)} is there"
         for name, expected in words.when.items()
     ]
-    told = f"A {words.method}" + (f" where {' and '.join(conditions)}" if conditions else "")
     if words.secret is not None:
-        told += f", and {value(words.secret)} is the source's `handshake_secret`"
-    elif words.method == "POST":
-        told += ", signed as events are" if words.signed else ", signed or not"
-    told += f", is answered {words.status}"
+        conditions.append(f"{value(words.secret)} is the source's `handshake_secret`")
+    told = f"{'An' if words.method == 'OPTIONS' else 'A'} {words.method}"
+    if words.method == "POST" and words.secret is None:
+        told += ", signed as events are," if words.signed else ", signed or not,"
+    told += f" where {' and '.join(conditions)}" if conditions else ""
+    told += f" is answered {words.status}"
     if words.text is not None:
         told += f" with {_answered(words.text)}"
         told += "" if words.content_type.startswith("text/plain") else f" as {words.content_type}"
@@ -255,7 +277,7 @@ def _signed(template: str) -> str:
         parts.append(_FIELDS.get(name, f"the value of the header {code(header)}"))
         at = field.end()
     parts += [code(template[at:])] if template[at:] else []
-    return ", ".join(parts) + (f" (in a row: {code(template)})" if len(parts) > 1 else "")
+    return ", then ".join(parts) + (f": {code(template)}" if len(parts) > 1 else "")
 
 
 def _key(words: Signature) -> str:
@@ -296,8 +318,8 @@ def _standard(words: Signature) -> Rows:
         ),
         (
             "signed",
-            f"the header {either(code(f'{prefix}-id') for prefix in words.prefixes)}, `.`, the timestamp, `.`, the body, byte "
-            "for byte as received",
+            f"the header {either(code(f'{prefix}-id') for prefix in words.prefixes)}, then `.`, then the timestamp, then `.`, "
+            "then the body byte for byte as received",
         ),
         ("key", "`whsec_` and the key in base64 for `v1`; `whpk_` and the public key in base64 for `v1a`"),
     ]
@@ -315,8 +337,7 @@ def _cutting(words: Events) -> str:
     told = _BATCHES[words.batch]
     if words.items is not None:
         names = words.items.split(".")
-        inside = "".join(f" of {'its' if number else 'the body’s'} {code(name)}" for number, name in enumerate(names))
-        told = f"a list of events: each element{inside}"
+        told = f"a list of events: each element of {' in '.join(map(code, reversed(names)))}"
     if words.body == "form" and words.form_field is not None:
         told += f"; of a form the field {code(words.form_field)} holds the JSON"
     elif words.body == "form":

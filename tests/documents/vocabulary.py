@@ -40,7 +40,9 @@ def _table(heading: str, note: str, table: dict[str, Any]) -> str:
         for name, word in table["properties"].items()
     ]
     said = [f"### `{heading}`", "", f"{note[0].upper()}{note[1:]}." if note else "", ""]
-    return "\n".join([*(said if note else said[:2]), "| word | type | default | meaning |", "|---|---|---|---|", *rows, ""])
+    return "\n".join(
+        [*(said if note else said[:2]), "| word | type | default | meaning |", "|---|---|---|---|", *rows, ""]
+    )
 
 
 def _type(word: dict[str, Any]) -> str:
@@ -58,7 +60,13 @@ def _type(word: dict[str, Any]) -> str:
         return f"table of {_type(word['additionalProperties'])}s"
     if kind == "integer":
         low, high = word.get("minimum"), word.get("maximum")
-        return f"number, {low} to {high}" if high is not None else f"number, at least {low}" if low is not None else "number"
+        return (
+            f"number, {low} to {high}"
+            if high is not None
+            else f"number, at least {low}"
+            if low is not None
+            else "number"
+        )
     return {"string": "text", "boolean": "true or false", "number": "number"}.get(str(kind), str(kind))
 
 
