@@ -188,5 +188,5 @@ def _statuses(words: Declaration) -> Mapping[int, int]:
 def _success(words: Declaration) -> Reply | None:
     answers = words.answers
     if answers.text is not None:
-        return Reply(answers.success, answers.content_type, answers.text.encode())
+        return Reply(answers.success, answers.content_type if answers.text else "", answers.text.encode())
     return None if answers.success == 202 else Reply(answers.success, "application/json")

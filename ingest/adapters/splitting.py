@@ -165,6 +165,9 @@ def _below(body: bytes, names: Sequence[str]) -> Iterator[tuple[Any, bytes]]:
     held = jsontext.member(body, names[0])
     if held is None:
         return
+    if len(names) > 1 and held.startswith(b"{"):
+        yield from _below(held, names[1:])
+        return
     found = jsontext.elements(held, count_max=ELEMENTS_MAX)
     if len(names) == 1:
         yield from found
