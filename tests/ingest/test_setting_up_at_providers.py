@@ -63,7 +63,9 @@ async def test_xero_validates_the_url(stream: Stream, pool: Pool) -> None:
     asked = b'{"events":[],"firstEventSequence": 0,"lastEventSequence": 0, "entropy": "S0m3r4Nd0mt3xt"}'
     right = base64.b64encode(hmac.digest(SECRET.encode(), asked, hashlib.sha256)).decode()
     async with running(stream, pool, sources_of_test=_source("xero")) as gate:
-        status, _, text = await gate.raw("POST", "/webhooks/xero", data=asked, headers=JSON | {"x-xero-signature": right})
+        status, _, text = await gate.raw(
+            "POST", "/webhooks/xero", data=asked, headers=JSON | {"x-xero-signature": right}
+        )
         assert (status, text) == (200, "")
         wrong = JSON | {"x-xero-signature": right[::-1]}
         status, _, _ = await gate.raw("POST", "/webhooks/xero", data=asked, headers=wrong)
