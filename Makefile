@@ -65,8 +65,8 @@ chaos: setup ## everything killed, stopped, cut and filled under traffic, then t
 fuzz: setup ## bytes guided by coverage into every parser; FUZZ='lemlist-hostile --seconds 60'
 	$(BIN)/python -m tests.fuzz $(or $(FUZZ),all)
 
-bench: setup ## how many events a second this machine takes in and applies
-	$(BIN)/python -m tests.bench
+bench: setup ## events a second that this machine takes in and applies, and what a request's verification costs; BENCH='--only verifying'
+	$(BIN)/python -m tests.bench $(BENCH)
 
 # The SDKs of fifty providers have no business in .venv: they would hold back the versions of what Tidegate runs on.
 # NAME counts only where it is given to make: some shells export one.

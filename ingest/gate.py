@@ -7,6 +7,7 @@ Everything else is handed on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -205,16 +206,19 @@ class Gate:
         try:
             reply = source.adapter.greeting(request.signed, now_seconds)
             if reply is not None:
+                with contextlib.suppress(RefusedError):  # most handshakes are signed by nobody
+                    source.secrets[source.adapter.verify(request.signed, now_seconds)].verified(now_seconds)
                 raise _GreetedError(_answer(reply))
-            source.adapter.verify(request.signed, now_seconds)
+            verified = source.adapter.verify(request.signed, now_seconds)
         except RefusedError as refused:
             # What was compressed on its way was signed before, as a rule; who signs what is sent is as authentic.
-            if (
-                not head.coding
-                or refused.reason not in UNAUTHENTIC
-                or not self._verifies(source, request, body, now_seconds)
-            ):
+            if not head.coding or refused.reason not in UNAUTHENTIC:
                 raise
+            try:
+                verified = source.adapter.verify(replace(request.signed, body=body), now_seconds)
+            except RefusedError:
+                raise refused from None
+        source.secrets[verified].verified(now_seconds)
         request.authentic = True
         if jsontext.is_deeper(plain, self._limits.json_depth_max):
             detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
@@ -244,15 +248,6 @@ class Gate:
             raise ProblemError(problems.TOO_LARGE, "too_large", detail) from None
         except NotPackedError as error:
             raise ProblemError(problems.MALFORMED, "encoding", str(error)) from None
-
-    @staticmethod
-    def _verifies(source: Source, request: _Request, body: bytes, now_seconds: float) -> bool:
-        assert request.signed is not None
-        try:
-            source.adapter.verify(replace(request.signed, body=body), now_seconds)
-        except RefusedError:
-            return False
-        return True
 
     async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
         proofs = source.adapter.secret_headers

@@ -10,12 +10,14 @@ from ingest.adapters.body_secret import BodySecret
 from ingest.adapters.declaration import Declaration, Signature, Timestamp
 from ingest.adapters.greetings import Greeting
 from ingest.adapters.hashes import HashVerifier
+from ingest.adapters.mailgun import MailgunVerifier
 from ingest.adapters.public_keys import PublicKeyVerifier
 from ingest.adapters.samples import filled
 from ingest.adapters.splitting import Splitter
 from ingest.adapters.stamps import Stamp
 from ingest.adapters.standard_signatures import StandardSignatures
 from ingest.adapters.tokens import HeaderToken, QueryToken
+from ingest.adapters.twilio import TwilioVerifier
 from ingest.adapters.values import WrongWordError
 from ingest.adapters.verifier import Draft, Verifier
 from tidegate.errors import UsageError
@@ -153,6 +155,10 @@ def _verifier(words: Signature, stamp: Stamp | None, secrets: Sequence[str]) -> 
         return PublicKeyVerifier(words, stamp, secrets)
     if words.kind == "standard-webhooks" and stamp is not None:
         return StandardSignatures(secrets, words.prefixes, stamp)
+    if words.kind == "twilio":
+        return TwilioVerifier(secrets)
+    if words.kind == "mailgun" and stamp is not None:
+        return MailgunVerifier(stamp, secrets)
     if words.body is not None:
         return BodySecret(words.body, secrets)
     if words.query is not None:
