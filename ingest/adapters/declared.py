@@ -10,12 +10,14 @@ from ingest.adapters.body_secret import BodySecret
 from ingest.adapters.declaration import Declaration, Signature, Timestamp
 from ingest.adapters.greetings import Greeting
 from ingest.adapters.hashes import HashVerifier
+from ingest.adapters.mailgun import MailgunVerifier
 from ingest.adapters.public_keys import PublicKeyVerifier
 from ingest.adapters.samples import filled
 from ingest.adapters.splitting import Splitter
 from ingest.adapters.stamps import Stamp
 from ingest.adapters.standard_signatures import StandardSignatures
 from ingest.adapters.tokens import HeaderToken, QueryToken
+from ingest.adapters.twilio import TwilioVerifier
 from ingest.adapters.values import WrongWordError
 from ingest.adapters.verifier import Draft, Verifier
 from tidegate.errors import UsageError
@@ -54,7 +56,7 @@ class DeclaredAdapter(JsonSender):
                 _verifier(found, stamp or _standard(found, tolerance_seconds), given) for found in words.signatures
             ]
             self._splitter = Splitter(words.events)
-            self._greetings = [Greeting(found, given[0].encode(), handshake_secret) for found in words.handshakes]
+            self._greetings = [Greeting(found, handshake_secret) for found in words.handshakes]
         except WrongWordError as error:
             raise UsageError(f"provider {provider}: {error}") from None
         self.secret_headers = frozenset().union(*(found.secret_headers for found in self._verifiers))
@@ -88,9 +90,9 @@ class DeclaredAdapter(JsonSender):
             context = greeting.is_meant(request)
             if context is None:
                 continue
-            if greeting.signed:
-                self.verify(request, now_seconds)
-            return greeting.reply(context)
+            # What is hashed in the answer is hashed with the secret that the question was signed with.
+            index = self.verify(request, now_seconds) if greeting.signed else 0
+            return greeting.reply(context, self._secrets[index].encode())
         return None
 
     def verify(self, request: Request, now_seconds: float) -> int:
@@ -153,6 +155,10 @@ def _verifier(words: Signature, stamp: Stamp | None, secrets: Sequence[str]) -> 
         return PublicKeyVerifier(words, stamp, secrets)
     if words.kind == "standard-webhooks" and stamp is not None:
         return StandardSignatures(secrets, words.prefixes, stamp)
+    if words.kind == "twilio":
+        return TwilioVerifier(secrets)
+    if words.kind == "mailgun" and stamp is not None:
+        return MailgunVerifier(stamp, secrets)
     if words.body is not None:
         return BodySecret(words.body, secrets)
     if words.query is not None:
@@ -182,5 +188,5 @@ def _statuses(words: Declaration) -> Mapping[int, int]:
 def _success(words: Declaration) -> Reply | None:
     answers = words.answers
     if answers.text is not None:
-        return Reply(answers.success, answers.content_type, answers.text.encode())
+        return Reply(answers.success, answers.content_type if answers.text else "", answers.text.encode())
     return None if answers.success == 202 else Reply(answers.success, "application/json")

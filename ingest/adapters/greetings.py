@@ -19,13 +19,15 @@ BODY_BYTES_MAX = 65_536
 """Of a handshake. What is larger is an event: it is not parsed before it is known who sent it."""
 ECHO_CHARS_MAX = 1024
 """Of what a stranger sent and gets back."""
+_Answered = Callable[[Context, bytes], Any]
+"""Of where it is taken from, and the secret."""
 _NOT_IN_HEADERS = re.compile(r"[^\x20-\x7e]")
 
 
 class Greeting:
-    """One kind of handshake. ``secret`` is the source's handshake_secret, ``key`` the first of its secrets."""
+    """One kind of handshake. ``secret`` is the source's handshake_secret."""
 
-    def __init__(self, words: Handshake, key: bytes, secret: str | None) -> None:
+    def __init__(self, words: Handshake, secret: str | None) -> None:
         self.method = words.method
         self.signed = words.signed and words.method == "POST"
         self._of_head = _conditions(words, of_head=True)
@@ -34,16 +36,18 @@ class Greeting:
         self._presented = values.compiled(words.secret) if words.secret is not None else None
         self._secret = secret
         self._status = words.status
-        self._text = _answered(words.text, key) if words.text is not None else None
-        self._json = {name: _answered(value, key) for name, value in words.json_.items()}
-        self._headers = {name: _answered(value, key) for name, value in words.headers.items()}
+        self._text = _answered(words.text) if words.text is not None else None
+        self._content_type = words.content_type
+        self._json = {name: _answered(value) for name, value in words.json_.items()}
+        self._headers = {name: _answered(value) for name, value in words.headers.items()}
 
     def is_meant(self, request: Request) -> Context | None:
         """Return what answers are taken from when ``request`` is this handshake, else None. Never raises."""
         if request.method != self.method or len(request.body) > BODY_BYTES_MAX:
             return None
-        if any(hint not in request.body for hint in self._hints):
-            return None  # nearly always: no event is parsed twice
+        for hint in self._hints:
+            if hint not in request.body:
+                return None  # nearly always: no event is parsed twice
         context = Context(request)
         try:
             if not all(is_so(context) for is_so in self._of_head):
@@ -56,22 +60,28 @@ class Greeting:
                 context.payload = request.body
             except jsontext.NotJsonError:
                 return None
-        return context if all(is_so(context) for is_so in self._of_body) else None
+        try:
+            return context if all(is_so(context) for is_so in self._of_body) else None
+        except RefusedError:  # or in the head or in the body, and in the head twice
+            return None
 
-    def reply(self, context: Context) -> Reply:
-        """Return the answer. Raises RefusedError where the secret, or what is to be echoed, is not there."""
+    def reply(self, context: Context, key: bytes) -> Reply:
+        """Return the answer; ``key`` is the secret that hashes in it are made with.
+
+        Raises RefusedError where the secret, or what is to be echoed, is not there.
+        """
         if self._presented is not None:
             given = self._presented(context)
             if self._secret is None:
                 raise RefusedError("missing_secret", "a handshake came, and the source has no handshake_secret")
             if not isinstance(given, str) or not same(self._secret, given):
                 raise RefusedError("bad_signature", "the handshake presents another secret than handshake_secret")
-        headers = tuple((name, _header(_needed(value(context)))) for name, value in self._headers.items())
+        headers = tuple((name, _header(_needed(value(context, key)))) for name, value in self._headers.items())
         if self._json:
-            body = json.dumps({name: _needed(value(context)) for name, value in self._json.items()})
+            body = json.dumps({name: _needed(value(context, key)) for name, value in self._json.items()})
             return Reply(self._status, "application/json", body.encode(), headers)
         if self._text is not None:
-            return Reply(self._status, "text/plain; charset=utf-8", _needed(self._text(context)).encode(), headers)
+            return Reply(self._status, self._content_type, _needed(self._text(context, key)).encode(), headers)
         return Reply(self._status, "", b"", headers)
 
 
@@ -80,16 +90,23 @@ def _conditions(words: Handshake, *, of_head: bool) -> list[Callable[[Context], 
     return [
         _condition(values.compiled(value), expected)
         for value, expected in words.when.items()
-        if value.startswith(("header:", "query:")) == of_head
+        if _is_of_head(value) == of_head
     ]
 
 
 def _condition(value: values.Value, expected: str) -> Callable[[Context], bool]:
     def is_so(context: Context) -> bool:
         held = value(context)
+        if type(held) is int:  # not isinstance: True is no number
+            held = str(held)
         return held == expected if expected else held is not None
 
     return is_so
+
+
+def _is_of_head(value: str) -> bool:
+    """Tell whether ``value`` is nowhere in the body, and so costs next to nothing."""
+    return all(part.strip().startswith(("header:", "query:")) for part in value.split(" | "))
 
 
 def _hints(words: Handshake) -> Sequence[bytes]:
@@ -99,20 +116,20 @@ def _hints(words: Handshake) -> Sequence[bytes]:
     return [
         expected.encode()
         for value, expected in words.when.items()
-        if expected and not value.startswith(("header:", "query:")) and json.dumps(expected) == f'"{expected}"'
+        if expected and not any(map(_is_of_head, value.split(" | "))) and json.dumps(expected) == f'"{expected}"'
     ]
 
 
-def _answered(text: str, key: bytes) -> Callable[[Context], Any]:
+def _answered(text: str) -> _Answered:
     for name, encoded in _KEYED.items():
         if text.startswith(f"{name}:"):
-            found = values.compiled(text[len(name) + 1 :])
-            return _keyed(found, key, encoded)
-    return values.compiled(text)
+            return _keyed(values.compiled(text[len(name) + 1 :]), encoded)
+    found = values.compiled(text)
+    return lambda context, key: found(context)
 
 
-def _keyed(found: values.Value, key: bytes, encoded: Callable[[bytes], str]) -> Callable[[Context], Any]:
-    def made(context: Context) -> str:
+def _keyed(found: values.Value, encoded: Callable[[bytes], str]) -> _Answered:
+    def made(context: Context, key: bytes) -> str:
         return encoded(hmac.digest(key, _needed(found(context)).encode(), "sha256"))
 
     return made

@@ -1,4 +1,4 @@
-"""HubSpot: signatures v1, v2 and v3; arrays of CRM events and free bodies of workflow webhooks.
+"""HubSpot: signatures v1, v2 and v3; arrays of CRM events and free bodies, or parameters, of workflow webhooks.
 
 Sources: HubSpot's "Validating requests" (signatures, the table of escapes, five minutes) and webhooks guide (fields,
 ``eventId`` not guaranteed to be unique, any 4xx is sent again); the official Python and Node clients agree on the
@@ -11,6 +11,7 @@ import base64
 import copy
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ingest.adapters import clock
 from ingest.adapters.base import JsonSender, Parsed, RefusedError, Request, content_id, same, usable
 from ingest.adapters.clock import check_fresh, epoch_ms, iso_ms, signed_time
 from ingest.adapters.limits import bounded, event_type, identifier, key
+from ingest.adapters.splitting import gathered
+from ingest.adapters.values import parameters
 from tidegate import jsontext
 
 Version = Literal["v1", "v2", "v3"]
@@ -82,6 +85,8 @@ class HubSpotAdapter(JsonSender):
     """
 
     provider = "hubspot"
+    methods = frozenset({"POST", "GET"})
+    """A workflow's webhook may be a GET, whose parameters are the event."""
     # statuses: HubSpot repeats after any 4xx or 5xx, ten times within a day.
 
     def __init__(
@@ -136,7 +141,9 @@ class HubSpotAdapter(JsonSender):
         return self._verify_older(request)
 
     def split(self, request: Request) -> list[Parsed]:
-        """Cut an array into CRM events, or take an object as one workflow event."""
+        """Cut an array into CRM events, or take an object, or the parameters of a GET, as one workflow event."""
+        if request.method == "GET" and not request.body:
+            return [self._of_parameters(request)]
         try:
             if request.body.lstrip(b" \t\r\n").startswith(b"["):
                 found = jsontext.elements(request.body, count_max=_ELEMENTS_MAX)
@@ -176,6 +183,18 @@ class HubSpotAdapter(JsonSender):
         else:
             made += [(SIGNATURE, signature_v2(secret, "POST", url, body)), (SIGNATURE_VERSION, "v2")]
         return made, body
+
+    def _of_parameters(self, request: Request) -> Parsed:
+        if self.scheme(request) == "v1":
+            raise RefusedError(
+                "malformed_body", "a GET signed v1: that covers no URL, so its parameters may be anybody's"
+            )
+        value = gathered(parameters(request.url))
+        event = workflow_event(value, json.dumps(value, ensure_ascii=False).encode(), self._workflow)
+        if identifier(_at(value, self._workflow.id)) is None:
+            # The hash of parameters alone would take two events of one record for one.
+            raise RefusedError("no_event_id", f"a GET without {self._workflow.id}, which tells an event from another")
+        return event
 
     def _verify_v3(self, request: Request, now_seconds: float) -> int:
         given = _needed(request, SIGNATURE_V3)

@@ -79,7 +79,8 @@ class PublicKeyVerifier:
     def sign(self, draft: Draft) -> None:
         """Raise UsageError: only the provider can."""
         raise UsageError(
-            "this provider signs with a private key, and its public one only verifies: nothing can be sent"
+            "this provider signs with a private key, and its public one only verifies: nothing can be sent in its name; have it "
+            "send an event of its own, and look at `tidegate rejects` for why one is refused"
         )
 
     def without_secret(self, body: bytes) -> bytes:

@@ -61,6 +61,7 @@ def servers_given(redis_url: str, postgres_url: str, prefix: str) -> dict[str, s
         "audit",
         "doctor",
         "sources",
+        "providers",
         "send",
         "rejects",
         "verify",

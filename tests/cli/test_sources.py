@@ -361,6 +361,9 @@ async def test_a_test_event_is_followed_to_its_end_and_the_end_is_told(stack: St
         assert (code, "a letter, rejected: not today" in text) == (1, True)
         assert await rig.rows("SELECT source, event_type FROM dead_letters") == [("hubspot", "tidegate.test")]
 
+        code, text = await asyncio.to_thread(tried, "test", "lemlist", "--type", "emailsOpened")
+        assert (code, "a handler that wants it counts this one" in text) == (0, True)
+
         elsewhere = f"{stack.gate_url}/webhooks/lemlist"
         code, text = await asyncio.to_thread(tried, "test", "crm", "--url", elsewhere)
         assert (code, "401 Unauthorized: Signature missing, wrong or stale" in text) == (1, True)
@@ -386,6 +389,17 @@ async def test_a_test_event_is_followed_to_its_end_and_the_end_is_told(stack: St
         assert (code, "Postgres" in text) == (3, True)
         assert (await rig.audit()).balance.waiting == 1, "what cannot be followed is not sent"
     await rig.drain()
+
+
+def test_what_cannot_be_made_a_test_is_only_sent_when_it_is_asked_for_by_its_type(tmp_path: Path) -> None:
+    (tmp_path / "tidegate.toml").write_text(
+        '[sources.bell]\nprovider = "bell"\nsecrets = ["s"]\n[providers.bell.signature]\nkind = "token"\nheader = "X-T"\n'
+        '[providers.bell.events]\ntype = "=rung"\n[[providers.bell.samples]]\ntype = "rung"\nbody = \'{"at": "<iso>"}\'\n'
+    )
+    done = run("sources", "test", "bell", cwd=tmp_path, given=NOWHERE)
+    assert (done.returncode, "--type" in done.stderr, "rung" in done.stderr) == (2, True, True)
+    asked = run("sources", "test", "bell", "--type", "rung", cwd=tmp_path, given=NOWHERE)
+    assert (asked.returncode, "counts this one" in asked.stdout) == (3, True)
 
 
 async def test_on_a_terminal_of_80_columns_no_number_is_cut_and_no_name_is_lost(

@@ -21,6 +21,10 @@ _COMMANDS = {
     "audit": ("tidegate.cli.audit", "Show both sides of the ledger."),
     "doctor": ("tidegate.cli.doctor", "Show what the servers are set to, and which promise holds."),
     "sources": ("tidegate.cli.sources", "Show sources, pause and resume them, try one out."),
+    "providers": (
+        "tidegate.cli.providers",
+        "Show the providers that can be connected by name, and how each is set up.",
+    ),
     "send": ("tidegate.cli.send", "Sign a payload as its provider would, and post it."),
     "rejects": ("tidegate.cli.rejects", "Show the requests that the gate refused, and what to do about each."),
     "verify": ("tidegate.cli.verify", "Check captured requests, and say why one fails."),

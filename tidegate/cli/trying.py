@@ -15,12 +15,15 @@ from rich.text import Text
 from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_delay, wait_exponential
 
 from dlq import audit, events, readable
+from ingest.adapters.base import Parsed
 from ingest.source import Source
 from tidegate import ledger
-from tidegate.cli import posting
+from tidegate.cli import declarations, harmless, payloads, posting
 from tidegate.cli.context import opened_postgres
-from tidegate.cli.posting import Answer
-from tidegate.cli.samples import TEST_TYPE, sample
+from tidegate.cli.harmless import TEST_TYPE
+from tidegate.cli.payloads import Payload
+from tidegate.cli.posting import Answer, Signed
+from tidegate.errors import UsageError
 from tidegate.postgres import Connection
 from tidegate.settings import Settings
 from tidegate.stream import NOBODY, UNAVAILABLE, Pauses, Stream, connect
@@ -45,16 +48,22 @@ class Trial:
         self._source = source
         self._console = console
 
-    async def run(self, url: str | None, timeout_seconds: float) -> bool:
+    async def run(self, url: str | None, timeout_seconds: float, event_type: str | None = None) -> bool:
         """Post and follow; return whether the event was applied, ignored or known already.
 
-        Raises UnreachableError when the gate, or Postgres, does not answer.
+        It is of type TEST_TYPE, unless ``event_type`` asks for a sample as the provider sends it. Raises UsageError where
+        there is no sample that can be one, UnreachableError when the gate, or Postgres, does not answer.
         """
         provider = self._source.adapter.provider
-        signed = posting.sign(self._source, sample(provider, event_type=TEST_TYPE), self._settings, url=url)
-        names = [parsed.provider_event_id for parsed in self._source.adapter.split(signed.request)]
+        signed, names = self._made(event_type, url)
+        if event_type is not None:
+            self._say(
+                "mind", f"{event_type} is a type of {provider}'s: a handler that wants it counts this one", "yellow"
+            )
         async with opened_postgres(self._settings, "tidegate sources test") as connection:
-            self._say("posting", f"{TEST_TYPE} as {provider} to {signed.url}")
+            self._say(
+                "posting", f"{event_type or TEST_TYPE} as {provider} to {self._source.adapter.masked(signed.url)}"
+            )
             started = time.monotonic()
             answer = await posting.post(signed, timeout_seconds=timeout_seconds, redirects=False)
             end = _refused(answer) if not answer.accepted else _known(answer)
@@ -68,6 +77,27 @@ class Trial:
                 end = await self._follow(connection, names, answer, started, timeout_seconds)
             self._say("worker", end.text, "green" if end.good else "red")
             return end.good
+
+    def _made(self, event_type: str | None, url: str | None) -> tuple[Signed, list[str]]:
+        """Return the request, and the ids of its events."""
+        words = declarations.of_source(self._source.name, self._settings)
+        payload: Payload | None = payloads.sample(words, event_type=event_type)
+        if payload is not None and event_type is None:
+            payload = harmless.retyped(words, payload, words.samples[0].type, self._splits)
+        if payload is None:
+            types = ", ".join(dict.fromkeys(sample.type for sample in words.samples))
+            raise UsageError(
+                f"a sample of {self._source.adapter.provider} cannot be made one of a type that nobody counts: choose one with "
+                f"--type, and a handler that wants it counts it ({types})"
+            )
+        signed = self._signed(payload, url)
+        return signed, [parsed.provider_event_id for parsed in self._source.adapter.split(signed.request)]
+
+    def _splits(self, payload: Payload) -> list[Parsed]:
+        return self._source.adapter.split(self._signed(payload, None).request)
+
+    def _signed(self, payload: Payload, url: str | None) -> Signed:
+        return posting.sign(self._source, payload.body, self._settings, url=url, headers=payload.headers)
 
     def _say(self, who: str, text: str, style: str = "") -> None:
         line = Table.grid(padding=(0, 2))
