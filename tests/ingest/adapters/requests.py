@@ -20,10 +20,10 @@ _T = TypeVar("_T")
 URL = "https://hooks.example.com/webhooks/source"
 NOW = 1_789_000_000.0
 SCHEMES = {
-    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "body secret", "token", "basic", "ecdsa-p256", "ed25519"),
+    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "token", "basic", "ecdsa-p256", "ed25519"),
     *(f"v3+{older}" for older in ("v1", "v2", "unknown")),
     *(f"{kind}-{name}" for kind in ("hmac", "hash") for name in ("md5", "sha1", "sha256", "sha512")),
-    *("bearer", "access_token", "bearer+access_token"),
+    *("body secret", "body signature", "bearer", "access_token", "bearer+access_token"),
 }
 """All that an adapter may say of the signatures a request bears."""
 

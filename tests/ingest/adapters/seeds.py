@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
@@ -58,6 +58,8 @@ class Known:
     secret: str
     events: Sequence[Request]
     """One of each sample."""
+    unsigned: Sequence[bytes]
+    """The bodies of the samples before they were signed."""
     handshakes: Sequence[Request]
     header_names: Sequence[str]
     field_names: Sequence[str]
@@ -69,7 +71,11 @@ def known(provider: str) -> Known:
     words = catalogue.declaration(provider)
     adapter, secret = _built(provider)
     assert words.samples, f"{provider} has no sample: `tidegate send` could not send anything"
-    events = [_event(provider, adapter, found.type) for found in words.samples]
+    filled = [samples.sample(words, event_type=found.type, now_seconds=NOW) for found in words.samples]
+    events = [
+        _signed(provider, adapter, one.body, one.headers, message_id=f"msg_{number}")
+        for number, one in enumerate(filled)
+    ]
     handshakes = [_handshake(provider, adapter, found, "challenge") for found in words.handshakes]
     said = words.model_dump_json()
     headers = {name for request in (*events, *handshakes) for name, _ in request.headers}
@@ -77,9 +83,8 @@ def known(provider: str) -> Known:
     fields = set(re.findall(r"[A-Za-z_][A-Za-z0-9_-]*", words.events.model_dump_json() + str(words.handshakes)))
     for request in events:
         fields |= set(re.findall(r'"([^"\\]{1,40})"\s*:', request.body.decode("utf-8", "replace")))
-    return Known(
-        adapter, secret, events, handshakes, sorted(headers | {"content-type", "authorization"}), sorted(fields)
-    )
+    names = sorted(headers | {"content-type", "authorization"})
+    return Known(adapter, secret, events, [one.body for one in filled], handshakes, names, sorted(fields))
 
 
 def asking(provider: str, challenge: object) -> Iterator[Request]:
@@ -109,17 +114,14 @@ def _built(provider: str) -> tuple[Adapter, str]:
     raise AssertionError(f"no secret here suits {provider}: add one to the candidates")
 
 
-def _event(provider: str, adapter: Adapter, kind: str) -> Request:
-    filled = samples.sample(catalogue.declaration(provider), event_type=kind, now_seconds=NOW)
-    return _signed(provider, adapter, filled.body, filled.headers)
-
-
-def _signed(provider: str, adapter: Adapter, body: bytes, headers: Sequence[tuple[str, str]]) -> Request:
+def _signed(
+    provider: str, adapter: Adapter, body: bytes, headers: Sequence[tuple[str, str]], *, message_id: str = "msg_1"
+) -> Request:
     url = adapter.called(URL)
     public = [found for found in catalogue.declaration(provider).signatures if found.kind in PUBLIC_KEYS]
     if public:
         return _sealed(provider, public[0], body, headers)
-    made, sent = adapter.sign(body, url=url, now_seconds=NOW, message_id="msg_1", headers=headers)
+    made, sent = adapter.sign(body, url=url, now_seconds=NOW, message_id=message_id, headers=headers)
     return Request("POST", url, [(name.lower(), value) for name, value in made], sent)
 
 
@@ -159,9 +161,11 @@ def _handshake(provider: str, adapter: Adapter, words: Handshake, challenge: obj
             query.append((name.strip(), str(content).encode("utf-8", "surrogatepass").decode("latin-1")))
         elif not value.startswith("=") and value not in ("content", "signed-time"):
             _put(body, value.removeprefix("$.").split("."), content)
+    asked = urlencode(query, encoding="latin-1")
     if words.method == "POST":
-        return _signed(provider, adapter, json.dumps(body).encode(), headers)
-    url = f"{URL}?{urlencode(query, encoding='latin-1')}" if query else URL
+        signed = _signed(provider, adapter, json.dumps(body).encode() if body else b"", headers)
+        return replace(signed, url=f"{signed.url}{'&' if '?' in signed.url else '?'}{asked}") if asked else signed
+    url = f"{URL}?{asked}" if query else URL
     return Request(words.method, url, [(name.lower(), value) for name, value in headers], b"")
 
 

@@ -18,7 +18,7 @@ from ingest.adapters.base import Request
 from tests.ingest.adapters.requests import NOW, URL, any_text, header_text, json_values, only_refuses, refusal
 from tests.ingest.adapters.seeds import asking, known, resigned
 
-EXAMPLES = 25
+EXAMPLES = 20
 quickly = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 ODD_BODIES = {
@@ -95,9 +95,7 @@ ODD_VALUES: Sequence[object] = (
 
 def holds(provider: str, checked: Request, now: float = NOW) -> None:
     """Assert that each thing the gate asks of the adapter ends in an answer or a refusal."""
-    adapter = known(provider).adapter
-    for at in {now, 0.0}:
-        only_refuses(adapter, checked, at, secret=known(provider).secret)
+    only_refuses(known(provider).adapter, checked, now, secret=known(provider).secret)
 
 
 # ---- What every provider must be able to do
@@ -131,9 +129,8 @@ def test_its_handshakes_are_answered_and_bring_nothing(provider: str) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_nothing_without_a_proof_is_authentic(provider: str) -> None:
-    for event in known(provider).events:
-        assert refusal(known(provider).adapter, Request("POST", URL, [], event.body.replace(b"secret", b"sekret")))
-        assert refusal(known(provider).adapter, Request("POST", URL, [], b""))
+    for body in (*known(provider).unsigned, b""):
+        assert refusal(known(provider).adapter, Request("POST", URL, [], body))
 
 
 # ---- What is known to be odd
@@ -156,7 +153,7 @@ def test_odd_bodies_are_refused_or_stored_whether_signed_or_not(provider: str, n
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_each_member_may_be_anything(provider: str) -> None:
     """Signed anew each time: an authentic body of another shape must not fail where its members are taken out."""
-    for event in known(provider).events:
+    for event in known(provider).events[:3]:
         headers = unsigned_headers(provider, event)
         for body in with_each_member_odd(event.body):
             holds(provider, resigned(provider, body, headers) or replace(event, body=body))
