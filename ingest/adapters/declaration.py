@@ -116,7 +116,8 @@ class Events(_Words):
     type_separator: str = "."
     """Between the values of a type that is made of several."""
     occurred_at: str | None = None
-    """When it happened, as the provider says. Numbers are Unix seconds or milliseconds, whichever is a date; texts are ISO 8601."""
+    """When it happened, as the provider says. Numbers are Unix seconds or milliseconds, whichever is a date; texts are ISO
+    8601."""
     key: str | Names = []
     """What an event is about: `customer:data.object.customer`, noun and value; of several the first that is there.
     `*` stands for the type up to its first dot."""
