@@ -176,16 +176,20 @@ async def test_what_was_noted_last_is_written_when_the_gate_leaves(
     assert (await known(uses_of(stream)))["old"].count == 3
 
 
-async def test_a_handshake_that_is_signed_is_counted_and_one_that_is_not_is_answered(stream: Stream) -> None:
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_a_handshake_counts_for_the_secret_that_signed_it(stream: Stream, is_signed: bool) -> None:
+    """It may be all that comes of a provider for days; one that nobody signed says nothing of any secret."""
     hello = b'{"type": "url_verification", "challenge": "c-1", "token": "t"}'
+    handshake = {"when": {"type": "url_verification"}, "text": "challenge", "signed": is_signed}
     secrets = [{"value": "slack-new", "label": "new"}, {"value": "slack-old", "label": "old"}]
-    body = {"provider": "slack", "secrets": secrets}
-    adapter = adapters.build("slack", ["slack-old"])
-    async with running(stream, source=body) as gate:
-        headers, signed = adapter.sign(hello, url=gate.url, now_seconds=time.time(), message_id="x")
-        for sent, status in ((headers, 200), ([("Content-Type", "application/json")], None)):
-            answer, _, _ = await gate.raw("POST", "/webhooks/crm", data=io.BytesIO(signed), headers=sent)
-            assert answer == status or (status is None and answer in (200, 401))
+    slack = {"provider": "slack", "secrets": secrets, "options": {"handshakes": [handshake]}}
+    async with running(stream, source=slack) as gate:
+        signed = adapters.build("slack", ["slack-old"]).sign(
+            hello, url=gate.url, now_seconds=time.time(), message_id=""
+        )
+        for headers, status in ((signed[0], 200), ([("Content-Type", "application/json")], 401 if is_signed else 200)):
+            answer, _, _ = await gate.raw("POST", "/webhooks/crm", data=io.BytesIO(hello), headers=headers)
+            assert answer == status
     assert {label: use.count for label, use in (await known(uses_of(stream))).items()} == {"new": 0, "old": 1}
 
 
