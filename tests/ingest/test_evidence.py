@@ -7,9 +7,12 @@ import gzip
 import io
 import itertools
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,9 @@ from prometheus_client import REGISTRY
 
 from ingest import adapters, evidence
 from ingest.evidence import Evidence, Secret
+from tests.consumer.fleet import REPOSITORY
 from tests.fixtures import until
+from tests.ingest.gates import Clients, Gate
 from tests.ingest.running import BODIES, PROVIDERS, SECRETS, Running, running
 from tidegate import rotation
 from tidegate.embedded import RedisServer
@@ -288,3 +293,30 @@ async def test_a_minute_in_which_nothing_came_costs_redis_nothing(stream: Stream
     await stream.client.delete(secret_uses(stream.keys[0].prefix))
     await kept.flush()
     assert not await stream.client.exists(secret_uses(stream.keys[0].prefix))
+
+
+@pytest.mark.process
+async def test_a_gate_of_several_processes_and_its_reload_lose_no_use(
+    tmp_path: Path, redis_url: str, stream: Stream, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation is a reload in the middle of traffic: what the old processes counted is on record when they are gone."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    gate = Gate(tmp_path, redis_url=redis_url, prefix=prefix, workers=2)
+    process = await gate.started()
+    try:
+        clients = Clients(gate)
+        async with clients.posting():
+            await clients.more()
+            (tmp_path / "tidegate.toml").write_text(
+                gate.config.read_text().replace(f'"{OLD}"', f'{{ value = "{NEW}", label = "new" }}, "{OLD}"')
+            )
+            os.kill(process.pid, signal.SIGHUP)
+            await until(lambda: gate.says("a gate process serves", times=4))
+            await clients.more()
+            shown = await gate.metrics()
+        assert 'tidegate_secret_uses_total{secret="new",source="crm"} 0.0' in shown
+    finally:
+        await asyncio.to_thread(process.stop)
+    found = await known(uses_of(stream))
+    assert clients.answers == {202: clients.taken}
+    assert {label: use.count for label, use in found.items()} == {"new": 0, "secret 2": clients.taken}
