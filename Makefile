@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := tidegate ingest consumer dlq tests
 
-.PHONY: help setup demo up test test-installed check format chaos fuzz bench lock clean
+.PHONY: help setup demo up test test-installed check format chaos fuzz bench vectors lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,8 +65,16 @@ chaos: setup ## everything killed, stopped, cut and filled under traffic, then t
 fuzz: setup ## bytes guided by coverage into every parser; FUZZ='lemlist-hostile --seconds 60'
 	$(BIN)/python -m tests.fuzz $(or $(FUZZ),all)
 
-bench: setup ## how many events a second this machine takes in and applies
-	$(BIN)/python -m tests.bench
+bench: setup ## events a second that this machine takes in and applies, and what a request's verification costs; BENCH='--only verifying'
+	$(BIN)/python -m tests.bench $(BENCH)
+
+# The SDKs of fifty providers have no business in .venv: they would hold back the versions of what Tidegate runs on.
+# NAME counts only where it is given to make: some shells export one.
+vectors: ## make the providers' test vectors anew with their SDKs, in a throw-away environment; NAME=stripe
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder/sdks"; \
+	"$$folder/sdks/bin/pip" install -qq --disable-pip-version-check -r tests/providers/making/sdks.txt; \
+	"$$folder/sdks/bin/python" -m tests.providers.making $(if $(filter command,$(firstword $(origin NAME))),$(NAME))
 
 # uv reads the registry's file list, so the locks cover every platform and Python that has wheels, not only this one.
 # editables is what hatchling asks for when it installs the project editable; without build isolation we must bring it.

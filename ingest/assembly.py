@@ -16,6 +16,7 @@ from ingest import adapters, description
 from ingest.admission import Admission, Bounds
 from ingest.appender import Appender
 from ingest.connections import Connections, Reason
+from ingest.evidence import Evidence, Secret
 from ingest.fuse import Fuse
 from ingest.gate import Gate, Limits
 from ingest.inboxing import Inboxing
@@ -30,7 +31,8 @@ from ingest.tiers import Tiers
 from tidegate.errors import UsageError
 from tidegate.postgres import Pool, borrowed, schema
 from tidegate.settings import IngestSettings, Settings
-from tidegate.stream import Client, Pauses, PauseView, RejectedLog, Replicas, Stream
+from tidegate.stream import Client, Pauses, PauseView, RejectedLog, Replicas, SecretUses, Stream
+from tidegate.stream.secret_uses import mark
 from tidegate.telemetry import health, logs
 
 log = logs.get(__name__)
@@ -58,7 +60,8 @@ def sources(settings: Settings) -> dict[str, Source]:
         except UsageError as error:
             raise UsageError(f"source {name!r}: {error}") from None
         rate = Rate(source.rate_per_second, source.burst) if source.rate_per_second is not None else None
-        found[name] = Source(name, adapter.at_rate(source.rate_per_second), source.public_url, rate)
+        noted = [Secret(name, label, mark(name, text)) for label, text in zip(source.labels, secrets, strict=True)]
+        found[name] = Source(name, adapter.at_rate(source.rate_per_second), source.public_url, tuple(noted), rate)
     return found
 
 
@@ -76,6 +79,7 @@ class Parts:
     tiers: Tiers
     readiness: Readiness
     rejects: Rejects
+    evidence: Evidence
     connections: Connections
     background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
 
@@ -92,7 +96,7 @@ class Parts:
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(TimeoutError):  # records are not worth a late end
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
-                    await self.rejects.flush()
+                    await asyncio.gather(self.rejects.flush(), self.evidence.flush())
 
 
 async def _forever(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -138,6 +142,11 @@ def assemble(
         maxlen=ingest.rejects_max,
         adapters={name: source.adapter for name, source in configured.items()},
     )
+    evidence = Evidence(
+        SecretUses(stream.client, settings.stream.prefix),
+        [secret for source in configured.values() for secret in source.secrets],
+        clock,
+    )
     pauses = PauseView(Pauses(stream.client, settings.stream.prefix))
     readiness = Readiness(stream.client, tiers)
     gate = Gate(
@@ -164,11 +173,11 @@ def assemble(
         health.application(ready=readiness, more=[description.route]),
         clock,
     )
-    background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run]
+    background = [fuse.run, Looking(stream, admission, pauses).run, rejects.run, evidence.run]
     if inboxing is not None:
         background.append(inboxing.fuse.run)
     connections = Connections.of(ingest, _noting(rejects))
-    return Parts(gate, tiers, readiness, rejects, connections, tuple(background))
+    return Parts(gate, tiers, readiness, rejects, evidence, connections, tuple(background))
 
 
 def _noting(rejects: Rejects) -> Callable[[Problem, Reason, str], None]:

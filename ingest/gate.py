@@ -7,6 +7,7 @@ Everything else is handed on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -205,16 +206,19 @@ class Gate:
         try:
             reply = source.adapter.greeting(request.signed, now_seconds)
             if reply is not None:
+                with contextlib.suppress(RefusedError):  # most handshakes are signed by nobody
+                    source.secrets[source.adapter.verify(request.signed, now_seconds)].verified(now_seconds)
                 raise _GreetedError(_answer(reply))
-            source.adapter.verify(request.signed, now_seconds)
+            verified = source.adapter.verify(request.signed, now_seconds)
         except RefusedError as refused:
             # What was compressed on its way was signed before, as a rule; who signs what is sent is as authentic.
-            if (
-                not head.coding
-                or refused.reason not in UNAUTHENTIC
-                or not self._verifies(source, request, body, now_seconds)
-            ):
+            if not head.coding or refused.reason not in UNAUTHENTIC:
                 raise
+            try:
+                verified = source.adapter.verify(replace(request.signed, body=body), now_seconds)
+            except RefusedError:
+                raise refused from None
+        source.secrets[verified].verified(now_seconds)
         request.authentic = True
         if jsontext.is_deeper(plain, self._limits.json_depth_max):
             detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
@@ -245,15 +249,6 @@ class Gate:
         except NotPackedError as error:
             raise ProblemError(problems.MALFORMED, "encoding", str(error)) from None
 
-    @staticmethod
-    def _verifies(source: Source, request: _Request, body: bytes, now_seconds: float) -> bool:
-        assert request.signed is not None
-        try:
-            source.adapter.verify(replace(request.signed, body=body), now_seconds)
-        except RefusedError:
-            return False
-        return True
-
     async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
         proofs = source.adapter.secret_headers
         plain = [pair for pair in head.headers if pair[0] not in proofs] if proofs else head.headers
@@ -269,7 +264,7 @@ class Gate:
         ids = [delivery_id for delivery_id, new in zip(arrival.ids, kept.new, strict=True) if new]
         durability = (b"tidegate-durability", kept.tier.encode())
         told = source.adapter.success
-        if told is not None and told.body:
+        if told is not None and (told.body or not told.content_type):
             answer = _answer(told)
             return replace(answer, headers=[*answer.headers, durability])
         body = json.dumps({"accepted": len(ids), "duplicates": len(kept.new) - len(ids), "ids": ids}).encode()

@@ -136,3 +136,72 @@ def test_a_missing_server_setting_names_the_variable() -> None:
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load(tmp_path / "nothing.toml")
+
+
+def secrets(*entries: str) -> str:
+    return f'[sources.x]\nprovider = "hubspot"\nsecrets = [{", ".join(entries)}]\n'
+
+
+def test_a_secret_has_the_label_it_was_given_or_its_reference_or_its_place(tmp_path: Path) -> None:
+    given = ['"literal"', '"env:A"', '{ value = "env:B", label = "2026-08" }', '{ value = "file:/x" }', '"other"']
+    source = load(write(tmp_path, secrets(*given))).sources["x"]
+    assert source.labels == ["secret 1", "env:A", "2026-08", "file:/x", "secret 5"]
+
+
+def test_texts_and_tables_are_the_same_secrets_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("from-file\n")
+    monkeypatch.setenv("A", "from-env")
+    given = [f'{{ value = "file:{tmp_path}/secret", label = "f" }}', '"env:A"', '{ value = "literal", label = "l" }']
+    source = load(write(tmp_path, secrets(*given))).sources["x"]
+    assert source.read_secrets("x") == ["from-file", "from-env", "literal"]
+    assert source.labels == ["f", "env:A", "l"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_labels_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    given = '["env:A", {"value": "hunter2", "label": "2026-08"}]'
+    if whole:
+        monkeypatch.setenv("TIDEGATE_SOURCES", f'{{"x": {{"provider": "hubspot", "secrets": {given}}}}}')
+    else:
+        monkeypatch.setenv("TIDEGATE_SOURCES__X__PROVIDER", "hubspot")
+        monkeypatch.setenv("TIDEGATE_SOURCES__X__SECRETS", given)
+    assert load().sources["x"].labels == ["env:A", "2026-08"]
+
+
+def test_settings_are_shown_with_labels_and_without_values(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, secrets('"hunter2"', '{ value = "hunter3", label = "2026-08" }')))
+    assert settings.model_dump(mode="json")["sources"]["x"]["secrets"] == [
+        {"value": "**********", "label": "secret 1"},
+        {"value": "**********", "label": "2026-08"},
+    ]
+    assert "hunter" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (['"env:A"', '"env:A"'], "'env:A' is there twice: take one of them out, or give each a label of its own"),
+        (['{ value = "hunter2", label = "a" }', '{ value = "env:B", label = "a" }'], "two are labelled 'a'"),
+        (['"hunter2"', '{ value = "env:B", label = "secret 1" }'], "two are labelled 'secret 1'"),
+        (['{ value = "hunter2", label = "" }'], "leave it out"),
+        (['{ value = "hunter2", label = " a" }'], "no space at its ends"),
+        (['{ value = "hunter2", label = "a\\u001b[2J" }'], "only characters that can be seen"),
+        ([f'{{ value = "hunter2", label = "{"a" * 65}" }}'], "64 characters at most, this one 65"),
+        (['{ value = "hunter2", label = "my hunter2" }'], "the label holds the secret itself"),
+        (['{ value = "hunter2", lable = "a" }'], "unknown setting 'sources.x.secrets.0.lable': did you mean 'sources.x.secrets.0.label'?"),
+        (['{ label = "a" }'], "setting 'sources.x.secrets.0.value': Field required"),
+        (['"hunter2"', "5"], "entry 2 is neither a text nor a table"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_label_is_said_without_the_secret(tmp_path: Path, entries: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load(write(tmp_path, secrets(*entries)))
+    assert said in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_label_may_be_64_characters_long_and_of_any_script(tmp_path: Path) -> None:
+    given = [f'{{ value = "a", label = "{"é" * 64}" }}', '{ value = "b", label = "von März, zweiter" }']
+    assert load(write(tmp_path, secrets(*given))).sources["x"].labels == ["é" * 64, "von März, zweiter"]

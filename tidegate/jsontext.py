@@ -180,6 +180,27 @@ def values(raw: bytes, name: str) -> list[Any]:
     return [held for named, held in _top(_text(raw)) if named == name]
 
 
+class Members(list[tuple[str, Any]]):
+    """The members of an object, in order, those that are repeated as well."""
+
+
+class Holding:
+    """Reads JSON of which only objects with a member called ``name`` matter: all others become None.
+
+    For bodies of whom we do not know yet: what nobody will look at is not held.
+    """
+
+    def __init__(self, name: str) -> None:
+        def kept(members: list[tuple[str, Any]]) -> Members | None:
+            return Members(members) if any(named == name for named, _ in members) else None
+
+        self._decoders = _decoders(object_pairs_hook=kept)
+
+    def loads(self, raw: bytes) -> Any:
+        """Return the value of the JSON text ``raw``, its objects as Members; raise NotJsonError when it is not one."""
+        return _whole(_text(raw), self._decoders)
+
+
 def _top(text: str) -> list[tuple[str, Any]]:
     """Return the members of the JSON object ``text``, objects in them as None."""
     _latest.members = None  # what was kept of another text must not be taken for this one's

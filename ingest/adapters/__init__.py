@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast, get_args
@@ -12,6 +13,7 @@ from ingest.adapters.base import Adapter
 from ingest.adapters.cloudevents import CloudEventsAdapter
 from ingest.adapters.declared import DeclaredAdapter
 from ingest.adapters.hubspot import HubSpotAdapter, Version, WorkflowFields
+from ingest.adapters.salesforce import SalesforceOutboundAdapter
 from tidegate.errors import UsageError
 
 __all__ = ["PROVIDERS", "build"]
@@ -19,6 +21,7 @@ __all__ = ["PROVIDERS", "build"]
 _Options = Mapping[str, object]
 PROVIDERS = catalogue.names()
 """Those that Tidegate brings."""
+_ORGANIZATION_ID = re.compile(r"00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?")
 
 
 def build(
@@ -34,8 +37,9 @@ def build(
 
     ``own`` are the declarations of `[providers.NAME]` in the settings. ``options`` are words that this source says
     otherwise than the declaration; of hubspot: ``require_v3`` (bool), ``sign`` ("v1", "v2" or "v3") and ``workflow``, a
-    table of the paths in WorkflowFields; of cloudevents: ``allowed_origins``, a list of DNS names. Raises UsageError for
-    an unknown provider, a secret that cannot be one, and an option that would be ignored.
+    table of the paths in WorkflowFields; of cloudevents: ``allowed_origins``, a list of DNS names; of
+    salesforce-outbound: ``organization_id``, a text or a list. Raises UsageError for an unknown provider, a secret that
+    cannot be one, and an option that would be ignored.
     """
     declared = own or {}
     name = catalogue.proper_name(provider, declared)
@@ -80,9 +84,21 @@ def _cloudevents(secrets: Sequence[str], tolerance_seconds: int | None, options:
     return CloudEventsAdapter(secrets, allowed_origins=origins)
 
 
+def _salesforce(secrets: Sequence[str], tolerance_seconds: int | None, options: _Options) -> Adapter:
+    _check_names("salesforce-outbound", options, ("organization_id",))
+    given = options.get("organization_id", [])
+    listed = [str(name) for name in (given if isinstance(given, list) else [given])]
+    if not all(map(_ORGANIZATION_ID.fullmatch, listed)):
+        raise UsageError(
+            "salesforce-outbound option organization_id is an id of 15 or 18 characters, 00D..., or a list"
+        )
+    return SalesforceOutboundAdapter(secrets, organization_ids=listed)
+
+
 _CODE: dict[str, Callable[[Sequence[str], int | None, _Options], Adapter]] = {
     "cloudevents": _cloudevents,
     "hubspot": _hubspot,
+    "salesforce-outbound": _salesforce,
 }
 
 

@@ -83,12 +83,17 @@ class Request:
 
         Raises RefusedError(duplicate_header) when it occurs more than once: a proxy and we could read different ones.
         """
-        found = self.values(name)
-        if len(found) > 1:
-            raise RefusedError(
-                "duplicate_header", f"{name} occurs {len(found)} times: does a proxy add it to what the provider sent?"
-            )
-        return found[0] if found else None
+        found: str | None = None
+        for key, value in self.headers:
+            if key == name:
+                if found is not None:
+                    times = len(self.values(name))
+                    raise RefusedError(
+                        "duplicate_header",
+                        f"{name} occurs {times} times: does a proxy add it to what the provider sent?",
+                    )
+                found = value
+        return found
 
     def values(self, name: str) -> list[str]:
         """Return every value of ``name`` (lower case), for whoever only looks."""
@@ -272,5 +277,7 @@ def usable(secrets: Sequence[str]) -> tuple[str, ...]:
 
 
 def same(expected: str, given: str) -> bool:
-    """Compare in constant time. As bytes, because compare_digest raises on text that is not ASCII."""
+    """Compare in constant time. As bytes where it must be, because compare_digest raises on text that is not ASCII."""
+    if expected.isascii() and given.isascii():
+        return hmac.compare_digest(expected, given)
     return hmac.compare_digest(expected.encode("utf-8", "surrogatepass"), given.encode("utf-8", "surrogatepass"))

@@ -104,7 +104,8 @@ class Events(_Words):
     batch: Literal["one", "array", "either"] = "one"
     """array: the body is a list of events; either: a list or one object."""
     items: str | None = None
-    """The member of the body that is the list of events; two names joined by a dot: lists in the elements of a list."""
+    """The member of the body that is the list of events; two names joined by a dot: a list in an object, or lists in the
+    elements of a list."""
     id: Values = "content"
     """What tells this event from every other and is the same when it is sent again."""
     type: Values = "type"
@@ -121,7 +122,7 @@ class Answers(_Words):
 
     success: Annotated[int, Field(ge=200, le=299)] = 202
     text: str | None = None
-    """The body of the answer, where the provider wants a certain one."""
+    """The body of the answer, where the provider wants a certain one; empty, where it wants none."""
     content_type: str = "text/plain"
     refused: Annotated[int, Field(ge=400, le=499)] | None = None
     """Instead of 400: an authentic request that can never be read, so that the provider gives it up."""
@@ -134,14 +135,16 @@ class Handshake(_Words):
 
     method: Literal["POST", "GET", "HEAD", "OPTIONS"] = "POST"
     when: dict[str, str] = {}
-    """Values and what each must be for this to be one; an empty text: whatever it is, but there."""
+    """Values and what each must be for this to be one, numbers as their digits; an empty text: whatever it is, but there."""
     signed: bool = True
     """Whether it has to be authentic. A GET never is signed as events are."""
     secret: str | None = None
     """The value that must equal the source's handshake_secret."""
     status: int = 200
     text: str | None = None
-    """The value that is answered as plain text."""
+    """The value that is answered as it is."""
+    content_type: str = "text/plain; charset=utf-8"
+    """What ``text`` is."""
     json_: Annotated[dict[str, str], Field(alias="json")] = {}
     """Names and values of the JSON object that is answered. `hmac-hex:` and `hmac-base64:` before a value answer its
     HMAC-SHA-256 under the secret."""

@@ -11,12 +11,14 @@ from ingest.adapters.declaration import Declaration, Signature, Timestamp
 from ingest.adapters.greetings import Greeting
 from ingest.adapters.hashes import HashVerifier
 from ingest.adapters.in_words import InWords, standard
+from ingest.adapters.mailgun import MailgunVerifier
 from ingest.adapters.public_keys import PublicKeyVerifier
 from ingest.adapters.samples import filled
 from ingest.adapters.splitting import Splitter
 from ingest.adapters.stamps import Stamp
 from ingest.adapters.standard_signatures import StandardSignatures
 from ingest.adapters.tokens import HeaderToken, QueryToken
+from ingest.adapters.twilio import TwilioVerifier
 from ingest.adapters.values import WrongWordError
 from ingest.adapters.verifier import Draft, Verifier
 from tidegate.errors import UsageError
@@ -167,6 +169,10 @@ def _verifier(words: Signature, stamp: Stamp | None, secrets: Sequence[str]) -> 
         return PublicKeyVerifier(words, stamp, secrets)
     if words.kind == "standard-webhooks" and stamp is not None:
         return StandardSignatures(secrets, words.prefixes, stamp)
+    if words.kind == "twilio":
+        return TwilioVerifier(secrets)
+    if words.kind == "mailgun" and stamp is not None:
+        return MailgunVerifier(stamp, secrets)
     if words.body is not None:
         return BodySecret(words.body, secrets)
     if words.query is not None:
@@ -196,5 +202,5 @@ def _statuses(words: Declaration) -> Mapping[int, int]:
 def _success(words: Declaration) -> Reply | None:
     answers = words.answers
     if answers.text is not None:
-        return Reply(answers.success, answers.content_type, answers.text.encode())
+        return Reply(answers.success, answers.content_type if answers.text else "", answers.text.encode())
     return None if answers.success == 202 else Reply(answers.success, "application/json")

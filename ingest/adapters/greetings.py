@@ -37,6 +37,7 @@ class Greeting:
         self._secret = secret
         self._status = words.status
         self._text = _answered(words.text) if words.text is not None else None
+        self._content_type = words.content_type
         self._json = {name: _answered(value) for name, value in words.json_.items()}
         self._headers = {name: _answered(value) for name, value in words.headers.items()}
 
@@ -44,8 +45,9 @@ class Greeting:
         """Return what answers are taken from when ``request`` is this handshake, else None. Never raises."""
         if request.method != self.method or len(request.body) > BODY_BYTES_MAX:
             return None
-        if any(hint not in request.body for hint in self._hints):
-            return None  # nearly always: no event is parsed twice
+        for hint in self._hints:
+            if hint not in request.body:
+                return None  # nearly always: no event is parsed twice
         context = Context(request)
         try:
             if not all(is_so(context) for is_so in self._of_head):
@@ -58,7 +60,10 @@ class Greeting:
                 context.payload = request.body
             except jsontext.NotJsonError:
                 return None
-        return context if all(is_so(context) for is_so in self._of_body) else None
+        try:
+            return context if all(is_so(context) for is_so in self._of_body) else None
+        except RefusedError:  # or in the head or in the body, and in the head twice
+            return None
 
     def reply(self, context: Context, key: bytes) -> Reply:
         """Return the answer; ``key`` is the secret that hashes in it are made with.
@@ -76,7 +81,7 @@ class Greeting:
             body = json.dumps({name: _needed(value(context, key)) for name, value in self._json.items()})
             return Reply(self._status, "application/json", body.encode(), headers)
         if self._text is not None:
-            return Reply(self._status, "text/plain; charset=utf-8", _needed(self._text(context, key)).encode(), headers)
+            return Reply(self._status, self._content_type, _needed(self._text(context, key)).encode(), headers)
         return Reply(self._status, "", b"", headers)
 
 
@@ -85,16 +90,23 @@ def _conditions(words: Handshake, *, of_head: bool) -> list[Callable[[Context], 
     return [
         _condition(values.compiled(value), expected)
         for value, expected in words.when.items()
-        if value.startswith(("header:", "query:")) == of_head
+        if _is_of_head(value) == of_head
     ]
 
 
 def _condition(value: values.Value, expected: str) -> Callable[[Context], bool]:
     def is_so(context: Context) -> bool:
         held = value(context)
+        if type(held) is int:  # not isinstance: True is no number
+            held = str(held)
         return held == expected if expected else held is not None
 
     return is_so
+
+
+def _is_of_head(value: str) -> bool:
+    """Tell whether ``value`` is nowhere in the body, and so costs next to nothing."""
+    return all(part.strip().startswith(("header:", "query:")) for part in value.split(" | "))
 
 
 def _hints(words: Handshake) -> Sequence[bytes]:
@@ -104,7 +116,7 @@ def _hints(words: Handshake) -> Sequence[bytes]:
     return [
         expected.encode()
         for value, expected in words.when.items()
-        if expected and not value.startswith(("header:", "query:")) and json.dumps(expected) == f'"{expected}"'
+        if expected and not any(map(_is_of_head, value.split(" | "))) and json.dumps(expected) == f'"{expected}"'
     ]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 from collections.abc import Callable, Sequence
 
 from ingest.adapters import templates
 from ingest.adapters.base import RefusedError, Request, same
 from ingest.adapters.declaration import Signature
 from ingest.adapters.header_layout import Layout
+from ingest.adapters.macs import Mac, keyed
 from ingest.adapters.stamps import Stamp
 from ingest.adapters.verifier import Draft
 from tidegate.errors import UsageError
@@ -24,14 +24,14 @@ class HashVerifier:
     """HMAC (kind `hmac`) or plain hash (kind `digest`) in a header."""
 
     def __init__(self, words: Signature, stamp: Stamp | None, secrets: Sequence[str]) -> None:
-        self._keys = [key_bytes(secret, words) for secret in secrets]
+        self._is_digest = words.kind == "digest"
+        make = _plain if self._is_digest else keyed
+        self._keys = [(key, make(key, words.hash)) for key in (key_bytes(secret, words) for secret in secrets)]
         self._stamp = stamp
         self._layout = Layout(words, stamp)
         self.secret_headers = self._layout.names
         self._signed = templates.compiled(words.signed)
         self._header_names = templates.header_names(words.signed)
-        self._hash = words.hash
-        self._is_digest = words.kind == "digest"
         self._encoded = _ENCODINGS[words.encoding]
         self._name = f"{'hash' if self._is_digest else 'hmac'}-{words.hash}"
         self._likely = _LIKELY_URL if "{url}" in words.signed or "{path}" in words.signed else _LIKELY
@@ -50,8 +50,8 @@ class HashVerifier:
             if text is not None:
                 stamp.check(text, now_seconds)
                 timestamp = text
-        for index, key in enumerate(self._keys):
-            expected = self._made(request, timestamp, key)
+        for index, (key, mac) in enumerate(self._keys):
+            expected = self._encoded(mac(self._signed(request, timestamp, key)))
             for signature in given:
                 if same(expected, signature):
                     if stamp is not None and stamp.in_body:  # no stranger's body is parsed
@@ -93,7 +93,8 @@ class HashVerifier:
             if (header := self._stamp.header()) is not None:
                 draft.headers.append((header, timestamp))
         try:
-            made = self._made(draft.request(), timestamp, self._keys[0])
+            key, mac = self._keys[0]
+            made = self._encoded(mac(self._signed(draft.request(), timestamp, key)))
         except RefusedError as error:
             raise UsageError(f"cannot be signed: {error.detail}") from None
         draft.headers.append(self._layout.written(made, timestamp))
@@ -101,11 +102,6 @@ class HashVerifier:
     def without_secret(self, body: bytes) -> bytes:
         """Return ``body``: nothing is in it."""
         return body
-
-    def _made(self, request: Request, timestamp: str, key: bytes) -> str:
-        content = self._signed(request, timestamp, key)
-        raw = hashlib.new(self._hash, content).digest() if self._is_digest else hmac.digest(key, content, self._hash)
-        return self._encoded(raw)
 
 
 def key_bytes(secret: str, words: Signature) -> bytes:
@@ -127,6 +123,11 @@ def key_bytes(secret: str, words: Signature) -> bytes:
     if not key:
         raise UsageError("a configured secret is empty")
     return key
+
+
+def _plain(key: bytes, hash_name: str) -> Mac:
+    """Return what hashes a text that holds the key, so that it stands where `macs.keyed` does."""
+    return lambda content: hashlib.new(hash_name, content).digest()
 
 
 def _base64(raw: bytes) -> str:

@@ -33,7 +33,11 @@ class Layout:
 
     def read(self, request: Request) -> tuple[list[str], Pairs]:
         """Return the signatures without their prefix, and the pairs. Raises RefusedError where there is none."""
-        borne = [value for name in self._names if (value := request.header(name))]
+        borne = []
+        for name in self._names:
+            value = request.header(name)
+            if value:
+                borne.append(value)
         if not borne:
             raise RefusedError("missing_header", f"{self._shown} is missing or empty: does a proxy drop it?")
         if self._layout == "one":

@@ -1,4 +1,4 @@
-"""HubSpot: signatures v1, v2 and v3; arrays of CRM events and free bodies of workflow webhooks.
+"""HubSpot: signatures v1, v2 and v3; arrays of CRM events and free bodies, or parameters, of workflow webhooks.
 
 Sources: HubSpot's "Validating requests" (signatures, the table of escapes, five minutes) and webhooks guide (fields,
 ``eventId`` not guaranteed to be unique, any 4xx is sent again); the official Python and Node clients agree on the
@@ -11,6 +11,7 @@ import base64
 import copy
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from ingest.adapters.clock import check_fresh, epoch_ms, iso_ms, signed_time
 from ingest.adapters.declaration import Signature, Timestamp
 from ingest.adapters.in_words import InWords
 from ingest.adapters.limits import bounded, event_type, identifier, key
+from ingest.adapters.splitting import gathered
+from ingest.adapters.values import parameters
 from tidegate import jsontext
 
 Version = Literal["v1", "v2", "v3"]
@@ -84,6 +87,8 @@ class HubSpotAdapter(JsonSender):
     """
 
     provider = "hubspot"
+    methods = frozenset({"POST", "GET"})
+    """A workflow's webhook may be a GET, whose parameters are the event."""
     # statuses: HubSpot repeats after any 4xx or 5xx, ten times within a day.
 
     def __init__(
@@ -138,7 +143,9 @@ class HubSpotAdapter(JsonSender):
         return self._verify_older(request)
 
     def split(self, request: Request) -> list[Parsed]:
-        """Cut an array into CRM events, or take an object as one workflow event."""
+        """Cut an array into CRM events, or take an object, or the parameters of a GET, as one workflow event."""
+        if request.method == "GET" and not request.body:
+            return [self._of_parameters(request)]
         try:
             if request.body.lstrip(b" \t\r\n").startswith(b"["):
                 found = jsontext.elements(request.body, count_max=_ELEMENTS_MAX)
@@ -193,6 +200,18 @@ class HubSpotAdapter(JsonSender):
         decoded = replace(request, url=decode_escapes(request.url))
         timestamp = Timestamp(header=TIMESTAMP, unit="ms")
         return InWords(self.provider, v3, timestamp, decoded, secrets, self._tolerance_seconds)
+
+    def _of_parameters(self, request: Request) -> Parsed:
+        if self.scheme(request) == "v1":
+            raise RefusedError(
+                "malformed_body", "a GET signed v1: that covers no URL, so its parameters may be anybody's"
+            )
+        value = gathered(parameters(request.url))
+        event = workflow_event(value, json.dumps(value, ensure_ascii=False).encode(), self._workflow)
+        if identifier(_at(value, self._workflow.id)) is None:
+            # The hash of parameters alone would take two events of one record for one.
+            raise RefusedError("no_event_id", f"a GET without {self._workflow.id}, which tells an event from another")
+        return event
 
     def _verify_v3(self, request: Request, now_seconds: float) -> int:
         given = _needed(request, SIGNATURE_V3)

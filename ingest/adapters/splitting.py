@@ -52,7 +52,7 @@ class Splitter:
 
     def _found(self, request: Request, body: bytes) -> tuple[Any, Sequence[tuple[Any, bytes]]]:
         """Return the whole body, and each event with its bytes."""
-        if self._words.body == "form" and _is_form(request):
+        if self._words.body == "form" and is_form(request):
             body = self._of_form(body)
         is_array = body.lstrip(b" \t\r\n").startswith(b"[")
         if self._words.batch == "array" or (self._words.batch == "either" and is_array):
@@ -72,16 +72,7 @@ class Splitter:
             if len(held) != 1:
                 raise RefusedError("malformed_body", f"the form holds not one field {self._words.form_field}")
             return held[0].encode()
-        gathered: dict[str, str | list[str]] = {}
-        for name, value in fields:
-            before = gathered.get(name)
-            if before is None:
-                gathered[name] = value
-            elif isinstance(before, list):
-                before.append(value)
-            else:
-                gathered[name] = [before, value]
-        return json.dumps(gathered, ensure_ascii=False).encode()
+        return json.dumps(gathered(fields), ensure_ascii=False).encode()
 
     def _event(self, context: Context, *, alone: bool) -> Parsed:
         """Return one event. One of several that is none comes back with ``malformed`` set, for its neighbours' sake."""
@@ -134,6 +125,20 @@ def form(body: bytes) -> list[tuple[str, str]]:
         raise RefusedError("malformed_body", f"no form in UTF-8 with at most {FIELDS_MAX} fields") from None
 
 
+def gathered(fields: Sequence[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return ``fields`` as an object of texts, lists where a name occurs twice."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in fields:
+        before = found.get(name)
+        if before is None:
+            found[name] = value
+        elif isinstance(before, list):
+            before.append(value)
+        else:
+            found[name] = [before, value]
+    return found
+
+
 def moment_ms(value: object) -> int | None:
     """Return the Unix milliseconds of a moment as providers write it, None where it is none."""
     if isinstance(value, str):
@@ -149,7 +154,8 @@ def moment_ms(value: object) -> int | None:
     return None
 
 
-def _is_form(request: Request) -> bool:
+def is_form(request: Request) -> bool:
+    """Tell whether ``request`` says that its body is url-encoded."""
     types = request.values("content-type")
     return bool(types) and types[0].partition(";")[0].strip().lower() == FORM
 
@@ -158,6 +164,9 @@ def _below(body: bytes, names: Sequence[str]) -> Iterator[tuple[Any, bytes]]:
     """Give each event under ``names`` with its bytes; where there is no such list, none."""
     held = jsontext.member(body, names[0])
     if held is None:
+        return
+    if len(names) > 1 and held.startswith(b"{"):
+        yield from _below(held, names[1:])
         return
     found = jsontext.elements(held, count_max=ELEMENTS_MAX)
     if len(names) == 1:

@@ -44,7 +44,11 @@ class Stamp:
         elif self._path is not None:
             text = self._of_body(request)
         else:
-            text = next(filter(None, map(request.header, self._headers)), None)
+            for name in self._headers:
+                text = request.header(name)
+                if text:
+                    return text
+            text = None
         if text:
             return text
         if not self._required:

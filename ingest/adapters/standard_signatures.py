@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ingest.adapters.base import RefusedError, Request, same
+from ingest.adapters.macs import keyed
 from ingest.adapters.stamps import Stamp
 from ingest.adapters.verifier import SIGNATURES_MAX, Draft
 from tidegate.errors import UsageError
@@ -36,28 +36,32 @@ class StandardSignatures:
 
     def __init__(self, secrets: Sequence[str], prefixes: Sequence[str], stamp: Stamp) -> None:
         self._prefixes = tuple(prefix.lower() for prefix in prefixes)
-        self.secret_headers = frozenset(f"{prefix}-signature" for prefix in self._prefixes)
+        self._ids, self._timestamps, self._signatures = (
+            tuple(f"{prefix}-{name}" for prefix in self._prefixes) for name in ("id", "timestamp", "signature")
+        )
+        self.secret_headers = frozenset(self._signatures)
         self._symmetric = [
-            (index, _symmetric_key(text)) for index, text in enumerate(secrets) if not text.startswith("whpk_")
+            (index, keyed(_symmetric_key(text), "sha256"))
+            for index, text in enumerate(secrets)
+            if not text.startswith("whpk_")
         ]
         self._public = [(index, _public_key(text)) for index, text in enumerate(secrets) if text.startswith("whpk_")]
         self._stamp = stamp
 
     def is_borne(self, request: Request) -> bool:
         """Tell whether there is a header with signatures."""
-        return any(request.values(f"{prefix}-signature") for prefix in self._prefixes)
+        return any(map(request.values, self._signatures))
 
     def scheme(self, request: Request) -> str:
         """Return the versions among the listed signatures, joined by a comma; `unknown` where none is one of ours."""
-        listed = [value for prefix in self._prefixes for value in request.values(f"{prefix}-signature")]
+        listed = [value for name in self._signatures for value in request.values(name)]
         if not listed:
             return "none"
         return ",".join(_versions(" ".join(listed))) or "unknown"
 
     def signed_time(self, request: Request) -> str | None:
         """Return the timestamp header, None without a single one."""
-        found = (request.values(f"{prefix}-timestamp") for prefix in self._prefixes)
-        first: list[str] = next(filter(None, found), [])
+        first: list[str] = next(filter(None, map(request.values, self._timestamps)), [])
         return first[0] if len(first) == 1 else None
 
     def signed_seconds(self, request: Request) -> float | None:
@@ -108,7 +112,8 @@ class StandardSignatures:
                 "a whpk_ key only verifies: signing needs a whsec_ secret, and without one the sender has to send an event itself"
             )
         timestamp = str(int(draft.now_seconds))
-        signature = _hmac(self._symmetric[0][1], _content(draft.message_id, timestamp, draft.body))
+        _, mac = self._symmetric[0]
+        signature = _base64(mac(_content(draft.message_id, timestamp, draft.body)))
         prefix = self._prefixes[0]
         draft.headers += [
             (f"{prefix}-id", draft.message_id),
@@ -130,29 +135,15 @@ class StandardSignatures:
 
     def _signed(self, request: Request) -> _Signed:
         return _Signed(
-            self._header(request, "id"), self._header(request, "timestamp"), self._header(request, "signature")
+            _header(request, self._ids), _header(request, self._timestamps), _header(request, self._signatures)
         )
 
-    def _header(self, request: Request, name: str) -> str:
-        """Return the header under the first prefix it is there with.
-
-        Header by header, as Svix' library does. Mixing two sets gains nothing: id and time are signed wherever they
-        are taken from, and `split` takes the same ones.
-        """
-        for prefix in self._prefixes:
-            value = request.header(f"{prefix}-{name}")
-            if value is not None:
-                if not value:
-                    break
-                return value
-        named = " or ".join(f"{prefix}-{name}" for prefix in self._prefixes)
-        raise RefusedError("missing_header", f"{named} is missing or empty: does a proxy drop it?")
-
     def _any_hmac(self, content: bytes, signatures: Sequence[str]) -> int | None:
-        for index, secret in self._symmetric:
-            right = _hmac(secret, content)
-            if any(same(right, given) for given in signatures):
-                return index
+        for index, mac in self._symmetric:
+            right = _base64(mac(content))
+            for given in signatures:
+                if same(right, given):
+                    return index
         return None
 
     def _any_ed25519(self, content: bytes, signatures: Sequence[str]) -> int | None:
@@ -161,6 +152,21 @@ class StandardSignatures:
             if any(_verifies(public, raw, content) for raw in decoded):
                 return index
         return None
+
+
+def _header(request: Request, names: Sequence[str]) -> str:
+    """Return the header under the first name it is there with.
+
+    Header by header, as Svix' library does. Mixing two sets gains nothing: id and time are signed wherever they are
+    taken from, and `split` takes the same ones.
+    """
+    for name in names:
+        value = request.header(name)
+        if value is not None:
+            if not value:
+                break
+            return value
+    raise RefusedError("missing_header", f"{' or '.join(names)} is missing or empty: does a proxy drop it?")
 
 
 def _versions(listed: str) -> list[str]:
@@ -173,8 +179,8 @@ def _content(message_id: str, timestamp: str, body: bytes) -> bytes:
     return f"{message_id}.{timestamp}.".encode() + body
 
 
-def _hmac(secret: bytes, content: bytes) -> str:
-    return base64.b64encode(hmac.digest(secret, content, "sha256")).decode()
+def _base64(raw: bytes) -> str:
+    return binascii.b2a_base64(raw, newline=False).decode()
 
 
 def _verifies(public: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:

@@ -95,17 +95,21 @@ def _one(text: str) -> Value:
 
 def query(url: str) -> Mapping[str, str]:
     """Return the parameters of ``url``; of one that is repeated none, since two readers could take different ones."""
-    try:
-        pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True, max_num_fields=_PARAMETERS_MAX)
-    except ValueError:
-        return {}
     found: dict[str, str] = {}
     repeated = set()
-    for name, value in pairs:
+    for name, value in parameters(url):
         if name in found:
             repeated.add(name)
         found[name] = value
     return {name: value for name, value in found.items() if name not in repeated}
+
+
+def parameters(url: str) -> list[tuple[str, str]]:
+    """Return the parameters of ``url`` in order; none of a URL that cannot be read, or has too many."""
+    try:
+        return parse_qsl(urlsplit(url).query, keep_blank_values=True, max_num_fields=_PARAMETERS_MAX)
+    except ValueError:
+        return []
 
 
 def path(text: str) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""Run all benchmarks on embedded servers that keep the promise: every append on disk before its answer."""
+"""Run the benchmarks, those of throughput on embedded servers that keep the promise: every append on disk before its answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import append, apply
+from tests.bench import append, apply, verification
 from tidegate import serving
 from tidegate.embedded import PostgresServer, RedisServer, start_together
 from tidegate.postgres import schema
@@ -21,9 +21,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--events", type=int, default=20_000, help="events a measurement (default 20000)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each way, taken in turn (default 3)")
+    parser.add_argument("--only", choices=("verifying", "throughput"), help="default: both")
     given = parser.parse_args()
     logs.configure("error", "json")
     console = Console()
+    if given.only != "throughput":
+        console.print(_costs(given.rounds))
+    if given.only != "verifying":
+        _throughput(console, given.events, given.rounds)
+
+
+def _throughput(console: Console, events: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         redis, postgres = RedisServer(Path(name) / "redis"), PostgresServer(Path(name) / "postgres")
         start_together(redis, postgres)
@@ -35,13 +43,29 @@ def main() -> None:
                 ("Applying: events/s from the stream into Postgres, engagement counters included", apply.WAYS),
             ):
                 figures: dict[str, list[float]] = {way: [] for way in ways}
-                for _ in range(given.rounds):
+                for _ in range(rounds):
                     for way, measure in ways.items():
-                        figures[way].append(serving.run(measure(redis.url, postgres.url, given.events)))
+                        figures[way].append(serving.run(measure(redis.url, postgres.url, events)))
                 console.print(_table(title, figures))
         finally:
             redis.stop()
             postgres.stop()
+
+
+def _costs(rounds: int) -> Table:
+    table = Table(
+        title=f"Verifying: microseconds a request of {verification.BODY_BYTES} bytes and a dozen headers",
+        title_justify="left",
+        header_style="bold",
+        caption="bare: hmac.digest and a comparison over the same bytes; lowest of each, ratio: median of the pairs",
+        caption_justify="left",
+    )
+    for column in ("provider", "bare", "verify", "ratio", "greeting", "split"):
+        table.add_column(column, justify="left" if column == "provider" else "right")
+    for cost in verification.measure(rounds):
+        figures = (cost.bare, cost.verify, cost.ratio, cost.greeting, cost.split)
+        table.add_row(cost.provider, *(f"{figure:.1f}" for figure in figures))
+    return table
 
 
 def _table(title: str, figures: dict[str, list[float]]) -> Table:

@@ -85,12 +85,13 @@ async def running(
     *,
     backlog_max: int = 0,
     source: dict[str, Any] | None = None,
+    secrets: dict[str, list[Any]] | None = None,
     sources_of_test: dict[str, Any] | None = None,
     providers: dict[str, Any] | None = None,
     clock: Callable[[], float] = time.time,
     **ingest: Any,
 ) -> AsyncIterator[Running]:
-    """Run a gate; ``ingest`` are settings of that section, ``source`` some for each source.
+    """Run a gate; ``ingest`` are settings of that section, ``source`` some for each source, ``secrets`` those of some.
 
     ``sources_of_test`` are other sources than the usual three, ``providers`` the test's own ones, ``clock`` tells the time
     that signatures are compared with.
@@ -99,7 +100,14 @@ async def running(
         {
             "providers": providers or {},
             "sources": sources_of_test
-            or {name: {"provider": PROVIDERS[name], "secrets": [SECRETS[name]], **(source or {})} for name in SECRETS},
+            or {
+                name: {
+                    "provider": PROVIDERS[name],
+                    "secrets": (secrets or {}).get(name, [SECRETS[name]]),
+                    **(source or {}),
+                }
+                for name in SECRETS
+            },
             "ingest": {"retry_after_seconds": 7, "retry_after_seconds_max": 60, **ingest},
             "stream": {"backlog_max": backlog_max, "prefix": stream.keys[0].prefix, "shards": len(stream.keys)},
         }

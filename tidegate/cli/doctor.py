@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from tidegate import inbox
+from tidegate.cli import source_secrets
 from tidegate.cli.context import Context, opened_postgres, opened_stream
 from tidegate.postgres import Connection
 from tidegate.settings import Settings
@@ -74,6 +76,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         findings = [
             Finding(*promise) for promise in await promises.look(stream.client, replicas=settings.ingest.wait_replicas)
         ]
+        secrets = await source_secrets.load(stream, settings)
     async with opened_postgres(settings, "tidegate doctor") as connection:
         for name, good, remedy in (
             ("server_version", None, ""),
@@ -91,4 +94,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         findings.append(Finding("postgres synchronous_commit", commit, remedy if commit == "off" else ""))
         findings.append(await _inbox(settings, connection))
     findings.append(Finding("sources", ", ".join(sorted(settings.sources)) or "none"))
+    now = datetime.now(UTC)
+    for name in sorted(settings.sources):
+        findings += [Finding(f"secrets of {name}", said) for said in source_secrets.retirable(secrets[name], now)]
     return findings

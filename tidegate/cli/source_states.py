@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from dlq import audit
 from tidegate import ledger
+from tidegate.cli import source_secrets
 from tidegate.errors import UsageError
+from tidegate.rotation import Standing
 from tidegate.settings import Settings, SourceSettings
 from tidegate.stream import Pause, Pauses, Stream
 
@@ -21,7 +23,8 @@ State = Literal["taking", "refusing", "holding", "unconfigured"]
 class SourceState:
     """One source. ``settings`` is None for one that is not configured (any more) but has left something behind.
 
-    ``counts`` is its row of the ledger; ``held`` how many deliveries wait until it is resumed.
+    ``counts`` is its row of the ledger; ``held`` how many deliveries wait until it is resumed; ``secrets`` how
+    those stand that it has, or had.
     """
 
     name: str
@@ -29,6 +32,7 @@ class SourceState:
     pause: Pause | None
     counts: Mapping[str, int]
     held: int
+    secrets: list[Standing]
 
     @property
     def path(self) -> str:
@@ -47,8 +51,8 @@ class SourceState:
         return max(0, came - sum(self.counts.get(name, 0) for name in ledger.OUT))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON; of its secrets only how many there are."""
-        settings, pause = self.settings, self.pause
+        """Return it as plain values, for JSON; of its secrets how many there are, and what they are called."""
+        settings, pause, now = self.settings, self.pause, datetime.now(UTC)
         return {
             "name": self.name,
             "state": self.state,
@@ -57,6 +61,7 @@ class SourceState:
             "path": self.path,
             "public_url": None if settings is None else settings.public_url,
             "secrets": None if settings is None else len(settings.secrets),
+            "secret_uses": [source_secrets.as_dict(one, now) for one in self.secrets],
             "tolerance_seconds": None if settings is None else settings.tolerance_seconds,
             "rate_per_second": None if settings is None else settings.rate_per_second,
             "burst": None if settings is None else settings.burst,
@@ -77,10 +82,16 @@ async def load(stream: Stream, settings: Settings) -> dict[str, SourceState]:
     """Return the sources that are configured, then those that only left something behind, each in order of name."""
     counts = ledger.by_source(await audit.shards(stream))
     pauses = await Pauses(stream.client, settings.stream.prefix).load()
+    secrets = await source_secrets.load(stream, settings)
     names = [*sorted(settings.sources), *sorted((counts.keys() | pauses.keys()) - settings.sources.keys())]
     return {
         name: SourceState(
-            name, settings.sources.get(name), pauses.get(name), counts.get(name, {}), await stream.held(name)
+            name,
+            settings.sources.get(name),
+            pauses.get(name),
+            counts.get(name, {}),
+            await stream.held(name),
+            secrets.get(name, []),
         )
         for name in names
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -16,13 +17,22 @@ from rich.text import Text
 from dlq import readable
 from ingest import service
 from tidegate import ledger
-from tidegate.cli import source_states, trying
+from tidegate.cli import source_secrets, source_states, trying
 from tidegate.cli.context import Context, opened_stream
 from tidegate.cli.source_states import SourceState, since, unknown
+from tidegate.rotation import Standing, Verdict
 from tidegate.settings import Settings
 from tidegate.stream import Mode, Pause, Pauses
 
 _STYLES = {"taking": "green", "refusing": "red", "holding": "yellow", "unconfigured": "dim"}
+_VERDICT_STYLES: dict[Verdict, str] = {
+    "in_use": "green",
+    "waiting": "yellow",
+    "retire": "bold green",
+    "unseen": "yellow",
+    "no_evidence": "dim",
+    "removed": "dim",
+}
 _WIDE = 110
 """Columns from which on a table has room for paths."""
 _HEARD = "know within two seconds"
@@ -54,6 +64,12 @@ def list_(context: Context, as_json: bool) -> None:
         console.print()
     for name, pause in paused:
         console.print(_plain(f"{name} {_told(pause)}"))
+    now = datetime.now(UTC)
+    retirable = [f"{state.name}: {said}" for state in found for said in source_secrets.retirable(state.secrets, now)]
+    if retirable:
+        console.print()
+    for line in retirable:
+        console.print(_plain(line), style="green")
 
 
 def _console() -> Console:
@@ -127,16 +143,16 @@ def show(context: Context, name: str, as_json: bool) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
-    for what, told in _facts(state):
+    console = _console()
+    for what, told in _facts(state, wide=console.width >= _WIDE):
         facts.add_row(what, told)
-    console = Console(highlight=False)
     console.print(_plain(name), style="bold")
     console.print(facts)
 
 
-def _facts(state: SourceState) -> list[tuple[str, Text]]:
-    settings, counts = state.settings, state.counts
-    facts = [("state", _state(state, datetime.now(UTC)))]
+def _facts(state: SourceState, *, wide: bool) -> list[tuple[str, Text]]:
+    settings, counts, now = state.settings, state.counts, datetime.now(UTC)
+    facts = [("state", _state(state, now))]
     if state.pause is not None:
         facts.append(("paused", _plain(f"since {since(state.pause):%Y-%m-%d %H:%M:%S} UTC")))
         facts += [("why", _plain(state.pause.why))] if state.pause.why else []
@@ -149,9 +165,12 @@ def _facts(state: SourceState) -> list[tuple[str, Text]]:
             ("path", _plain(state.path)),
             ("public url", _plain(url)),
             ("secrets", Text(f"{len(settings.secrets)}{', any of which verifies' if several else ''}")),
+            *_secrets(state.secrets, now, wide=wide),
             ("tolerance", _tolerance(settings.tolerance_seconds)),
             ("rate", Text(f"{rate:g} a second, {settings.burst:,} at once" if rate else "no limit")),
         ]
+    else:
+        facts += _secrets(state.secrets, now, wide=wide)
     came = [f"{counts.get(name, 0):,} {name}" for name in ledger.IN if name == "accepted" or counts.get(name)]
     left = [f"{counts.get(name, 0):,} {name}" for name in ledger.OUT]
     held = (
@@ -163,6 +182,24 @@ def _facts(state: SourceState) -> list[tuple[str, Text]]:
         ("waiting", Text(f"{state.waiting:,}{held}")),
     ]
     return facts
+
+
+def _secrets(standings: Sequence[Standing], now: datetime, *, wide: bool) -> list[tuple[str, Text]]:
+    """Return a line a secret, two where there is no room."""
+    width = max((len(readable.visible(one.label)) for one in standings), default=0) if wide else 0
+    return [
+        (
+            "",
+            Text.assemble(
+                (readable.visible(one.label).ljust(width), "bold"),
+                "  ",
+                (source_secrets.says(one, now), _VERDICT_STYLES[one.verdict]),
+                "; " if wide else "\n  ",
+                source_secrets.evidence(one, now),
+            ),
+        )
+        for one in standings
+    ]
 
 
 def _tolerance(seconds: int | None) -> Text:

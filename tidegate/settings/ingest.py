@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 
 from tidegate.settings.base import Count, Seconds, Section
-from tidegate.settings.secret import reveal
+from tidegate.settings.secret import LabelledSecret, labelled, reveal
 
 
 class SourceSettings(Section):
     provider: str
     """Who sends: a name that `tidegate providers` lists, or one of your own in [providers.NAME]."""
-    secrets: Annotated[list[SecretStr], Field(min_length=1)]
-    """Any of them verifies, so that one can be rotated without losing an event."""
+    secrets: Annotated[list[LabelledSecret], Field(min_length=1)]
+    """Any of them verifies, so that one can be rotated without losing an event. Each is a text, or a table with a label."""
     public_url: str | None = None
     """The URL the provider was given, for those that sign it. Without it the URL is rebuilt from the Host header."""
     handshake_secret: SecretStr | None = None
@@ -26,12 +27,37 @@ class SourceSettings(Section):
     """Authentic requests a second of this source that one gate process takes; above it, 429. None: no limit."""
     burst: Count = 100
     """So many requests may come at once before ``rate_per_second`` holds."""
+    retire_seconds: Count = 345_600
+    """So long a secret must not have verified, while another one did, before it is called safe to retire. Longer than the
+    provider repeats an event: of those that say how long, hardly one does for more than 75 hours."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What this source says otherwise than its provider's declaration, in the same words."""
 
+    @field_validator("secrets", mode="before")
+    @classmethod
+    def _are_texts_or_tables(cls, given: Any) -> Any:
+        """Refuse anything else in our own words: pydantic's would name a type of ours."""
+        if isinstance(given, (list, tuple)):
+            for number, entry in enumerate(given, 1):
+                if not isinstance(entry, (str, SecretStr, Mapping, LabelledSecret)):
+                    raise ValueError(
+                        f'entry {number} is neither a text nor a table {{ value = "env:NAME", label = "..." }}'
+                    )
+        return given
+
+    @field_validator("secrets", mode="after")
+    @classmethod
+    def _are_told_apart(cls, given: list[LabelledSecret]) -> list[LabelledSecret]:
+        return labelled(given)
+
     def read_secrets(self, name: str) -> list[str]:
         """Return the secrets of the source called ``name``; raise UsageError for one that is not where it should be."""
-        return [reveal(secret, f"sources.{name}.secrets") for secret in self.secrets]
+        return [reveal(secret.value, f"sources.{name}.secrets") for secret in self.secrets]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the secrets are called, in the same order."""
+        return [secret.label for secret in self.secrets]
 
     def read_handshake_secret(self, name: str) -> str | None:
         """Return the handshake_secret of the source called ``name``, likewise."""

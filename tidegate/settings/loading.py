@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConf
 from tidegate.errors import UsageError
 from tidegate.settings.ingest import SourceSettings
 from tidegate.settings.retry import RetryRule
+from tidegate.settings.secret import LabelledSecret
 from tidegate.settings.whole import PREFIX, Settings
 
 DEFAULT_FILE = Path("tidegate.toml")
@@ -92,16 +93,19 @@ def _explain(item: Mapping[str, Any], file: Path | None) -> str:
         names = [
             *_names(Settings),
             *(f"sources.*.{name}" for name in SourceSettings.model_fields),
+            *(f"sources.*.secrets.*.{name}" for name in LabelledSecret.model_fields),
             *(f"retry.rules.*.{name}" for name in RetryRule.model_fields),
         ]
-        parts = where.split(".")
-        free = {"sources": 1, "retry": 2}.get(parts[0], len(parts))  # where a name or number of the user's own stands
-        if free < len(parts) - 1:
-            parts[free] = "*"
+        own = where.split(".")
+        # Where a name or number of the user's own stands.
+        free = {"sources": (1, 3), "retry": (2,)}.get(own[0], ())
+        parts = ["*" if at in free and at < len(own) - 1 else part for at, part in enumerate(own)]
         near = difflib.get_close_matches(".".join(parts), names, n=1, cutoff=0.6)
-        hint = near[0] if near else None
-        if hint and "*" in parts:
-            hint = hint.replace("*", where.split(".")[free])
+        hint = (
+            ".".join(own[at] if part == "*" and at < len(own) else part for at, part in enumerate(near[0].split(".")))
+            if near
+            else None
+        )
         return f"unknown setting {where!r}" + (f": did you mean {hint!r}?" if hint else "")
     # Pydantic's own text without the value: the value may be a secret.
     text = str(item["msg"]).removeprefix("Value error, ")

@@ -16,6 +16,7 @@ from tidegate.stream.records import (
     Stuck,
 )
 from tidegate.stream.rejected import Rejected, RejectedLog
+from tidegate.stream.secret_uses import SecretUse, SecretUses, Used
 from tidegate.stream.stream import Stream
 
 __all__ = [
@@ -37,11 +38,14 @@ __all__ = [
     "Rejected",
     "RejectedLog",
     "Replicas",
+    "SecretUse",
+    "SecretUses",
     "Settled",
     "Settlement",
     "ShardState",
     "Stream",
     "Stuck",
+    "Used",
     "connect",
     "is_nogroup",
     "is_out_of_memory",

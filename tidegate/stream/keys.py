@@ -15,9 +15,10 @@
 | `tg:{n}:turn:{what}`      | string, expiring  | the worker whose turn it is to do what one in the fleet should do         |
 | `tg:paused`               | hash              | source -> JSON of how it is paused                                        |
 | `tg:rejected`             | stream, capped    | the last requests that the gate refused, redacted: a record, and no queue |
+| `tg:secret-uses`          | hash              | `{what}:{source}:{mark}` -> when which secret of a source verified        |
 
-The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together. Pauses
-and what was refused belong to no shard, and no script touches them.
+The braces are a hash tag: all keys of one shard share a cluster slot, so one script may touch them together. Pauses,
+what was refused and the uses of secrets belong to no shard, and no script touches two of them.
 """
 
 from __future__ import annotations
@@ -96,6 +97,11 @@ def paused(prefix: str) -> str:
 def rejected(prefix: str) -> str:
     """Return the key of the record of refused requests."""
     return f"{prefix}:rejected"
+
+
+def secret_uses(prefix: str) -> str:
+    """Return the key of the record of which secrets verified."""
+    return f"{prefix}:secret-uses"
 
 
 def shard_of(source: str, provider_event_id: str, shards: int) -> int:

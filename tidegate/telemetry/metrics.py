@@ -22,6 +22,11 @@ INGEST_REQUESTS = Counter("tidegate_ingest_requests_total", "Webhook requests by
 INGEST_SECONDS = Histogram(
     "tidegate_ingest_seconds", "Time from the first byte of a request to its answer.", buckets=_SECONDS
 )
+SECRET_USES = Counter(
+    "tidegate_secret_uses_total",
+    "Requests that a secret of a source verified, by its label in the settings.",
+    ["source", "secret"],
+)
 KEPT = Counter("tidegate_kept_total", "Events made durable before their 202, by tier; duplicates included.", ["tier"])
 ADMISSION_CLOSED = Gauge(
     "tidegate_admission_closed",
