@@ -13,7 +13,8 @@ from ingest.adapters.base import Adapter, RefusedError, Request
 URL = "https://hooks.example.com/webhooks/source"
 NOW = 1_789_000_000.0
 SCHEMES = {
-    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "body secret"),
+    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "body secret", "body signature", "token"),
+    *("hmac-sha1", "hmac-sha256"),
     *(f"v3+{older}" for older in ("v1", "v2", "unknown")),
 }
 """All that an adapter may say of the signatures a request bears."""
