@@ -103,7 +103,7 @@ async def test_what_another_hand_wrote_there_hides_no_other_record(
     uses: SecretUses, client: Client, prefix: str
 ) -> None:
     strange = ["x", "", ":", "count", "count:shop", "count:shop:0c", "a:b:c:d", "known_ms:shop:0d", b"\xff:\xff:\xff"]
-    await client.hset(secret_uses(prefix), mapping={name: b"\xff1e99" for name in strange})
+    await client.hset(secret_uses(prefix), mapping=dict.fromkeys(strange, b"\xff1e99"))
     await client.hset(secret_uses(prefix), mapping={"known_ms:shop:0e": "9" * 400, "known_ms:shop:0f": "-1"})
     await uses.tell([old(1, T, T)], T)
     assert [use.label for use in (await uses.load())["shop"]] == ["env:OLD"]
