@@ -22,7 +22,7 @@ ECHO_CHARS_MAX = 1024
 _Answered = Callable[[Context, bytes], Any]
 """Of where it is taken from, and the secret."""
 _NOT_IN_HEADERS = re.compile(r"[^\x20-\x7e]")
-_PUT_TOGETHER = re.compile(r"([^{}]*)\{([^{}]+)\}([^{}]*)")
+_PUT_TOGETHER = re.compile(r"([^{}]*)\{(hmac-(?:hex|base64):[^{}]+)\}([^{}]*)")
 _HASHED = re.compile(r"[A-Za-z0-9+/_.:~-]+={0,2}")
 """What is hashed for whoever asks. Were it any text, he would ask for the hash of a body, which is an event's signature."""
 
