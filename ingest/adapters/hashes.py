@@ -66,7 +66,7 @@ class HashVerifier:
 
         Raises RefusedError where a header that is signed is not there.
         """
-        return [self._made(request, timestamp, key) for key in self._keys]
+        return [self._encoded(mac(self._signed(request, timestamp, key))) for key, mac in self._keys]
 
     def scheme(self, request: Request) -> str:
         """Return the hash, `none` without the header."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ingest.adapters.declaration import Declaration, Signature
-from tests.cli.secrets_of import PUBLIC, secret_for
+from tests.ingest.adapters.secrets_of import PUBLIC, secret_for
 
 
 def usable(name: str, words: Declaration) -> str:

@@ -38,7 +38,7 @@ class _Clocked:
     """The gate, by a clock that a header sets: requests of different moments are under way at once."""
 
     def __init__(self) -> None:
-        self._now: ContextVar[float] = ContextVar("now")
+        self._now: ContextVar[float] = ContextVar("now", default=0.0)
         self.gate: ASGIApp | None = None
 
     def clock(self) -> float:
