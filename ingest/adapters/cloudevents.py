@@ -8,8 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,8 +34,7 @@ class CloudEventsAdapter(JsonSender):
     provider = "cloudevents"
     content_types = frozenset({modes.STRUCTURED, modes.BATCHED, "*/*"})
     greets = frozenset({"OPTIONS"})
-    statuses: Mapping[int, int] = MappingProxyType({308: 400})
-    """A delivery must not be answered with a redirect."""
+    secret_headers = frozenset({"authorization"})
 
     def __init__(self, secrets: Sequence[str], *, allowed_origins: Sequence[str] | None = None) -> None:
         given = usable(secrets)

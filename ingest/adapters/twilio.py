@@ -156,9 +156,12 @@ def _as_form(body: bytes) -> bytes:
         raise UsageError(f"Twilio sends a form: give one, or a JSON object of texts ({error})") from None
     if not isinstance(held, dict):
         raise UsageError("Twilio sends a form: give one, or a JSON object of texts")
-    pairs = [
-        (name, value if isinstance(value, str) else json.dumps(value))
-        for name, values in held.items()
-        for value in (values if isinstance(values, list) else [values])
-    ]
-    return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs).encode()
+    try:
+        pairs = [
+            (name, value if isinstance(value, str) else json.dumps(value))
+            for name, values in held.items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
+        return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs).encode()
+    except (TypeError, UnicodeEncodeError):  # a number that Python cannot write, a lone surrogate
+        raise UsageError("this JSON object cannot be written as the form that Twilio sends") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -39,7 +38,7 @@ class _Clocked:
     """The gate, by a clock that a header sets: requests of different moments are under way at once."""
 
     def __init__(self) -> None:
-        self._now: ContextVar[float] = ContextVar("now", default=time.time())  # beside the requests
+        self._now: ContextVar[float] = ContextVar("now", default=0.0)
         self.gate: ASGIApp | None = None
 
     def clock(self) -> float:

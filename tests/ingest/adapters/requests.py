@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar, get_args
+from uuid import UUID
 
 from hypothesis import strategies as st
 
-from ingest.adapters.base import Adapter, RefusedError, Request
+from ingest.adapters.base import Adapter, Parsed, RefusalReason, RefusedError, Request
+from tidegate import jsontext
+from tidegate.event import Delivery, Event
+from tidegate.wire import encode_meta, parse
+
+_T = TypeVar("_T")
 
 URL = "https://hooks.example.com/webhooks/source"
 NOW = 1_789_000_000.0
 SCHEMES = {
-    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "body secret", "body signature", "token"),
-    *("hmac-sha1", "hmac-sha256"),
+    *("none", "unknown", "v1", "v2", "v3", "v1a", "v1,v1a", "token", "basic", "ecdsa-p256", "ed25519"),
     *(f"v3+{older}" for older in ("v1", "v2", "unknown")),
+    *(f"{kind}-{name}" for kind in ("hmac", "hash") for name in ("md5", "sha1", "sha256", "sha512")),
+    *("body secret", "body signature", "bearer", "access_token", "bearer+access_token"),
 }
 """All that an adapter may say of the signatures a request bears."""
 
@@ -46,27 +54,62 @@ def refusal(adapter: Adapter, checked: Request, now: float = NOW) -> str | None:
     return None
 
 
-def only_refuses(adapter: Adapter, checked: Request, now: float = NOW) -> None:
-    """Assert that neither verify nor split raises anything but RefusedError, and that split gives what can be stored.
+def only_refuses(adapter: Adapter, checked: Request, now: float = NOW, *, secret: str | None = None) -> None:
+    """Assert that neither verify, greeting nor split raises anything but RefusedError, and that split gives what can be
+    stored.
 
-    What only looks at the request raises nothing, and says nothing of the client's.
+    What only looks at the request raises nothing, and says nothing of the client's. No refusal tells the ``secret``.
     """
-    refusal(adapter, checked, now)
+    _or_refused(lambda: adapter.verify(checked, now), secret)
     assert adapter.scheme(checked) in SCHEMES
     behind = adapter.clock_difference(checked, now)
     assert behind is None or math.isfinite(behind)
+    reply = _or_refused(lambda: adapter.greeting(checked, now), secret)
+    if reply is not None:
+        assert 200 <= reply.status < 300
+        assert all((name + value).isascii() and (name + value).isprintable() for name, value in reply.headers)
+    for event in _or_refused(lambda: adapter.split(checked), secret) or []:
+        _can_be_stored(event, adapter.provider)
+
+
+def _or_refused(call: Callable[[], _T], secret: str | None) -> _T | None:
+    refused = None
     try:
-        events = adapter.split(checked)
-    except RefusedError:
-        return
-    for event in events:
-        for text in (event.provider_event_id, event.event_type, event.key):
-            assert len(text) <= 200
-            assert "\x00" not in text
-            text.encode()
-        assert event.provider_event_id
-        assert event.event_type or event.malformed
-        assert event.occurred_at_ms is None or 0 <= event.occurred_at_ms < 253_402_300_800_000
+        return call()
+    except RefusedError as error:
+        refused = error
+    said = str(refused)
+    assert refused.reason in get_args(RefusalReason)
+    assert len(said) < 300
+    assert said.isprintable()
+    assert refused.__cause__ is None, "no traceback may show the request"
+    assert secret is None or secret not in said
+    return None
+
+
+def _can_be_stored(parsed: Parsed, provider: str) -> None:
+    for text in (parsed.provider_event_id, parsed.event_type, parsed.key):
+        assert len(text) <= 200
+        assert "\x00" not in text
+        text.encode()
+    assert parsed.provider_event_id
+    assert parsed.event_type or parsed.malformed
+    assert parsed.occurred_at_ms is None or 0 <= parsed.occurred_at_ms < 253_402_300_800_000
+    jsontext.loads(parsed.payload)
+    event = Event(
+        source="source",
+        provider=provider,
+        provider_event_id=parsed.provider_event_id,
+        event_type=parsed.event_type,
+        occurred_at_ms=parsed.occurred_at_ms or 0,
+        received_at_ms=int(NOW * 1000),
+        key=parsed.key,
+        payload=parsed.payload,
+        delivery_id=UUID(int=7),
+        headers={},
+    )
+    delivery = Delivery(event, malformed=parsed.malformed)
+    assert parse(b"source", event.provider_event_id.encode(), encode_meta(delivery), event.payload) == delivery
 
 
 any_text = st.text(alphabet=st.characters(exclude_categories=()), max_size=40)
