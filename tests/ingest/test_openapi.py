@@ -105,7 +105,8 @@ def test_whatever_is_sent_is_answered_as_described_and_never_with_a_fault(
     answer = session.send(request, timeout=ANSWER_SECONDS, allow_redirects=False)
     case.validate_response(answer, checks=[not_a_server_error, *AS_DESCRIBED])
     # None of these providers has a code of its own for a refusal: what stands for those must not hide an unknown one.
-    assert answer.status_code < 300 or str(answer.status_code) in case.operation.responses.status_codes
+    if case.method.upper() == case.operation.method.upper():
+        assert answer.status_code < 300 or str(answer.status_code) in case.operation.responses.status_codes
 
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
