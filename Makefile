@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := tidegate ingest consumer dlq tests
 
-.PHONY: help setup demo up test test-installed check format chaos fuzz bench vectors lock clean
+.PHONY: help setup demo up test test-installed check format docs chaos fuzz bench vectors lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ check: setup ## formatting, lint, types, import rules; changes nothing
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+docs: setup ## write what is made of the providers' declarations: docs/providers/, ingest/providers/schema.json
+	$(BIN)/python -m tests.documents
 
 chaos: setup ## everything killed, stopped, cut and filled under traffic, then the books compared; CHAOS='--seed 7', CHAOS=overload
 	$(BIN)/python -m tests.chaos $(CHAOS)

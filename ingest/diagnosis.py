@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from ingest import misreadings
+from ingest.adapters import catalogue
 from ingest.adapters.base import Adapter, RefusedError, Request
+from ingest.adapters.declaration import Signature
+from ingest.adapters.declared import DeclaredAdapter
+from ingest.adapters.in_words import Worded
+from ingest.adapters.verifier import all_of
 from tidegate import jsontext
+from tidegate.errors import UsageError
 from tidegate.telemetry import redaction
 
 BODY_BYTES_MAX = 65_536
@@ -20,7 +28,9 @@ OTHERS_MAX = 32
 """Sources of the same provider whose secrets are tried."""
 _HOST_CHARS_MAX = 255
 _SHOWN_CHARS_MAX = 200
-EXPLAINED = frozenset({"bad_signature", "stale", "future"})
+_MISREAD = frozenset({"malformed_signature", "wrong_scheme"})
+"""Under these the signature was not read at all: nothing but another reading can help."""
+EXPLAINED = frozenset({"bad_signature", "stale", "future"}) | _MISREAD
 
 
 def difference(
@@ -30,7 +40,7 @@ def difference(
 
     None where the request is good as it is, or no difference is found, or the fault is none of the signature. ``others`` are
     the configured sources by name, whose secrets the sender may have taken. Never raises, and quotes neither secret,
-    signature nor body; of the URL at most scheme, host and path. Some 20 checks of a signature: a few milliseconds.
+    signature nor body; of the URL at most scheme, host and path. Some 100 checks of a signature: some milliseconds.
     """
     refusal = _refusal(adapter, request, now_seconds)
     if refusal is None or refusal.reason not in EXPLAINED:
@@ -38,7 +48,9 @@ def difference(
     # Whatever is wrong with the clock, the signature is looked at as of the moment it was made.
     behind = adapter.clock_difference(request, now_seconds)
     signed_at = now_seconds if behind is None else now_seconds - behind
-    late = "" if refusal.reason == "bad_signature" else f"; moreover it was {refusal.detail}"
+    late = f"; moreover it was {refusal.detail}" if refusal.reason in ("stale", "future") else ""
+    if refusal.reason in _MISREAD:
+        return _misread(adapter, request, signed_at)
     if late and _refusal(adapter, request, signed_at) is None:
         return f"good but for the clock: {refusal.detail}"
     trimmed = adapter.trimmed()
@@ -50,7 +62,40 @@ def difference(
     for change, variant in _variants(adapter, request):
         if _refusal(adapter, variant, signed_at) is None:
             return f"good {change}{late}"
+    misread = _misread(adapter, request, signed_at)
+    return None if misread is None else f"{misread}{late}"
+
+
+def sender(adapter: Adapter, request: Request, now_seconds: float) -> str | None:
+    """Return which other provider's contract ``request`` fulfils with these secrets, as a sentence; None where no one's.
+
+    All that Tidegate brings are tried whose headers are there: for a command line, not for a gate.
+    """
+    if not isinstance(adapter, DeclaredAdapter):
+        return None
+    borne = {name for name, _ in request.headers}
+    for name in catalogue.names():
+        words = catalogue.declaration(name)
+        headers = {header for found in words.signatures for header in all_of(found.header or _standard(found))}
+        if name == adapter.provider or not headers & borne:
+            continue
+        with suppress(UsageError):  # these secrets are none of that provider's
+            other = adapter.otherwise(words=words)
+            if _refusal(other, request, now_seconds) is None:
+                return f"good as a request of {words.title or name}: is the source's provider to be {name}?"
     return None
+
+
+def _standard(words: Signature) -> list[str]:
+    return [f"{prefix}-signature" for prefix in words.prefixes] if words.kind == "standard-webhooks" else []
+
+
+def _misread(adapter: Adapter, request: Request, signed_at: float) -> str | None:
+    judged = adapter.in_words(request) if isinstance(adapter, Worded) else None
+    if judged is None or len(request.body) > BODY_BYTES_MAX:
+        return None
+    found = misreadings.found(judged, signed_at)
+    return None if found is None else f"good with {found}"
 
 
 def _refusal(adapter: Adapter, request: Request, now_seconds: float) -> RefusedError | None:
@@ -85,11 +130,11 @@ def _urls(request: Request, masked: Callable[[str], str]) -> Iterator[tuple[str,
     for scheme, other in (("https://", "http://"), ("http://", "https://")):
         if url.startswith(scheme):
             turned = other + url[len(scheme) :]
-            yield f"for {other} instead of {scheme}: set public_url to {_shown(turned, masked)}", turned
+            yield f"for {other} instead of {scheme}: set public_url to {shown_url(turned, masked)}", turned
     path, mark, query = url.partition("?")
     slashed = path[:-1] if path.endswith("/") else path + "/"
     yield (
-        f"with the slash at the URL's end the other way: set public_url to {_shown(slashed, masked)}",
+        f"with the slash at the URL's end the other way: set public_url to {shown_url(slashed, masked)}",
         slashed + mark + query,
     )
     if mark:
@@ -102,7 +147,7 @@ def _urls(request: Request, masked: Callable[[str], str]) -> Iterator[tuple[str,
         for scheme in ("https://", "http://"):
             named = f"{scheme}{host}{slash}{tail}"
             if named != url:
-                yield f"for the host that the request names: set public_url to {_shown(named, masked)}", named
+                yield f"for the host that the request names: set public_url to {shown_url(named, masked)}", named
 
 
 def _hosts(request: Request) -> list[str]:
@@ -116,7 +161,7 @@ def _hosts(request: Request) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _shown(url: str, masked: Callable[[str], str]) -> str:
+def shown_url(url: str, masked: Callable[[str], str]) -> str:
     """Return ``url`` fit to be shown: without its query, secrets, what cannot be printed, and an end out of sight."""
     try:
         bare = masked(redaction.without_password(urlsplit(url)._replace(query="", fragment="").geturl()))

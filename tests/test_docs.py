@@ -11,6 +11,8 @@ import click
 import pytest
 
 from ingest import service
+from ingest.adapters import catalogue
+from tests.documents import secrets
 from tidegate import Handlers
 from tidegate.cli.main import cli
 from tidegate.settings import load
@@ -45,11 +47,14 @@ def test_python_runs(text: str) -> None:
 
 @pytest.mark.parametrize("text", cases("toml"))
 def test_settings_load_and_sources_work(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in re.findall(r"env:(\w+)", text):
-        monkeypatch.setenv(name, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    settings = tomllib.loads(text)
+    for source in settings.get("sources", {}).values():
+        found = catalogue.find(source["provider"], settings.get("providers", {}), {})
+        for name in re.findall(r"env:(\w+)", str(source)):
+            monkeypatch.setenv(name, secrets.usable(source["provider"], found))
     path = tmp_path / "tidegate.toml"
     path.write_text(text)
-    assert set(service.sources(load(path))) == set(tomllib.loads(text).get("sources", {}))
+    assert set(service.sources(load(path))) == set(settings.get("sources", {}))
 
 
 def commands() -> list[object]:

@@ -59,24 +59,54 @@ FRESH = Seen(last=1000)
 OLD: list[tuple[str, Seen, Seen, Verdict, str]] = [
     ("long unused", Seen(6 * DAY), FRESH, "retire", "unused for 6 days: safe to retire"),
     ("unused for hours", Seen(5 * HOUR), FRESH, "waiting", "unused for 5 hours: wait until 2026-11-28 05:00 UTC"),
-    ("a moment too early", Seen(4 * DAY + 999), FRESH, "waiting", "unused for 4 days, but others verified for only 3 days of it: wait for 4 days"),
+    (
+        "a moment too early",
+        Seen(4 * DAY + 999),
+        FRESH,
+        "waiting",
+        "unused for 4 days, but others verified for only 3 days of it: wait for 4 days",
+    ),
     ("just long enough", Seen(4 * DAY + 1000), FRESH, "retire", "unused for 4 days: safe to retire"),
     ("a minute ago", Seen(MINUTE), FRESH, "in_use", "in use"),
     ("an hour ago", Seen(HOUR), FRESH, "waiting", "unused for 60 min: wait until 2026-11-28 09:00 UTC"),
-    ("used once a week", Seen(6 * DAY, silence=7 * DAY), FRESH, "waiting", "unused for 6 days: wait until 2026-12-02 10:00 UTC"),
+    (
+        "used once a week",
+        Seen(6 * DAY, silence=7 * DAY),
+        FRESH,
+        "waiting",
+        "unused for 6 days: wait until 2026-12-02 10:00 UTC",
+    ),
     ("no more of once a week", Seen(15 * DAY, silence=7 * DAY), FRESH, "retire", "unused for 15 days: safe to retire"),
-    ("hardly anything since", Seen(6 * DAY, since=9), FRESH, "waiting", "unused for 6 days, but only 9 requests came since: wait for 10"),
+    (
+        "hardly anything since",
+        Seen(6 * DAY, since=9),
+        FRESH,
+        "waiting",
+        "unused for 6 days, but only 9 requests came since: wait for 10",
+    ),
     ("just enough since", Seen(6 * DAY, since=10), FRESH, "retire", "unused for 6 days: safe to retire"),
-    ("both silent", Seen(6 * DAY), Seen(4 * DAY), "waiting", "unused for 6 days, but others verified for only 2 days of it: wait for 4 days"),
+    (
+        "both silent",
+        Seen(6 * DAY),
+        Seen(4 * DAY),
+        "waiting",
+        "unused for 6 days, but others verified for only 2 days of it: wait for 4 days",
+    ),
     ("the last that verified", Seen(6 * DAY), Seen(7 * DAY), "in_use", "the last one that verified: keep it"),
     ("both at once", Seen(6 * DAY), Seen(6 * DAY), "in_use", "the last one that verified: keep it"),
     ("the other one never", Seen(6 * DAY), Seen(None), "in_use", "the last one that verified: keep it"),
-    ("never, on record for long", Seen(None), FRESH, "unseen", "not used in 19 days, while others were: if it is the old one, safe to retire"),
+    (
+        "never, on record for long",
+        Seen(None),
+        FRESH,
+        "unseen",
+        "not used in 19 days while others were: retire it only if it is the old one",
+    ),
     ("never, just configured", Seen(None, known=HOUR), FRESH, "no_evidence", "no evidence yet"),
     ("never, nor the other", Seen(None), Seen(None), "no_evidence", "no evidence yet"),
     ("never, and nothing came since", Seen(None, known=6 * DAY), Seen(8 * DAY), "no_evidence", "no evidence yet"),
     ("a clock ahead of ours", Seen(-MINUTE), FRESH, "in_use", "in use"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("old", "new", "verdict", "says"), [row[1:] for row in OLD], ids=[row[0] for row in OLD])

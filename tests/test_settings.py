@@ -190,11 +190,14 @@ def test_settings_are_shown_with_labels_and_without_values(tmp_path: Path) -> No
         (['{ value = "hunter2", label = "a\\u001b[2J" }'], "only characters that can be seen"),
         ([f'{{ value = "hunter2", label = "{"a" * 65}" }}'], "64 characters at most, this one 65"),
         (['{ value = "hunter2", label = "my hunter2" }'], "the label holds the secret itself"),
-        (['{ value = "hunter2", lable = "a" }'], "unknown setting 'sources.x.secrets.0.lable': did you mean 'sources.x.secrets.0.label'?"),
+        (
+            ['{ value = "hunter2", lable = "a" }'],
+            "'sources.x.secrets.0.lable': did you mean 'sources.x.secrets.0.label'?",
+        ),
         (['{ label = "a" }'], "setting 'sources.x.secrets.0.value': Field required"),
         (['"hunter2"', "5"], "entry 2 is neither a text nor a table"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_label_is_said_without_the_secret(tmp_path: Path, entries: list[str], said: str) -> None:
     with pytest.raises(UsageError) as error:
         load(write(tmp_path, secrets(*entries)))

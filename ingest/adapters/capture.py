@@ -5,50 +5,73 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ingest import diagnosis
+from ingest import diagnosis, explaining
 from ingest.adapters import build
 from ingest.adapters.base import Adapter, RefusedError, Request
+from ingest.steps import Step
 from tidegate.errors import UsageError
+
+_ANSWERED = "a handshake, which the gate answers with {}"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``reason`` is `valid`, a RefusalReason, `bad_line` or `config_error`; ``detail`` is a sentence for the operator."""
+    """``reason`` is `valid`, a RefusalReason, `bad_line` or `config_error`; ``detail`` is a sentence for the operator.
+
+    ``steps`` are how it was judged; none of what is no request.
+    """
 
     valid: bool
     reason: str
     detail: str
+    steps: Sequence[Step] = ()
 
 
 class _BadLineError(ValueError):
     """The line is not a captured request; the text says what is wrong with it."""
 
 
-def check(line: object, *, default_adapter: Adapter | None, default_now: float) -> Verdict:
+def check(
+    line: object,
+    *,
+    default_adapter: Adapter | None,
+    default_now: float,
+    others: Mapping[str, Adapter] | None = None,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Verdict:
     """Return whether the captured request in ``line`` is authentic, and if not, why as far as can be told.
 
     ``line`` is the parsed JSON: ``method``, ``url``, ``headers`` as [name, value] pairs, ``body`` (text, sent as UTF-8)
-    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` and ``at`` (or ``now``), the
-    Unix seconds at which to check. Never raises for what is in the line.
+    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` (or a list of them) and ``at`` (or
+    ``now``), the Unix seconds at which to check. ``others`` are the configured sources, ``own`` the declarations of the
+    user's own providers. Never raises for what is in the line.
     """
     try:
         held = _object(line)
         request = _request(held)
         now_seconds = _now(held, default_now)
-        adapter = _adapter(held, default_adapter)
+        adapter = _adapter(held, default_adapter, own or {})
     except _BadLineError as error:
         return Verdict(False, "bad_line", str(error))
     except UsageError as error:
         return Verdict(False, "config_error", str(error))
+    judged = explaining.steps(adapter, request, now_seconds)
     refusal = _refusal(adapter, request, now_seconds)
+    if refusal is not None and request.method in adapter.greets - adapter.methods - {"POST"}:
+        # No event comes by this method, so that nobody signs it: the handshake itself is all there is to check.
+        greeted, refusal = _greeted(adapter, request, now_seconds, refusal)
+        if greeted is not None:
+            return Verdict(True, "valid", greeted, judged)
     if refusal is None:
-        return Verdict(True, "valid", _what_follows(adapter, request))
-    found = diagnosis.difference(adapter, request, now_seconds)
-    return Verdict(False, refusal.reason, found or refusal.detail)
+        return Verdict(True, "valid", _what_follows(adapter, request, now_seconds), judged)
+    found = diagnosis.difference(adapter, request, now_seconds, others=others)
+    found = found or diagnosis.sender(adapter, request, now_seconds)
+    likely = found or refusal.detail
+    return Verdict(False, refusal.reason, likely, [*judged, Step("cause", likely)])
 
 
 def _object(line: object) -> Mapping[str, Any]:
@@ -118,15 +141,24 @@ def _now(held: Mapping[str, Any], default: float) -> float:
     return default if math.isfinite(default) else 0.0
 
 
-def _adapter(held: Mapping[str, Any], default: Adapter | None) -> Adapter:
+def _adapter(held: Mapping[str, Any], default: Adapter | None, own: Mapping[str, Mapping[str, Any]]) -> Adapter:
     provider = _text(held, "provider", default.provider if default else "")
     if "secret" in held:
         if not provider:
             raise UsageError("the line names no provider, and no source is given")
-        return build(provider, [_text(held, "secret", "")])
+        return build(provider, _secrets(held["secret"]), own=own)
     if default is None or provider.replace("_", "-") != default.provider:
         raise UsageError("the line brings no secret, and no source of its provider is given")
     return default
+
+
+def _secrets(value: object) -> list[str]:
+    found = [secret for secret in (value if isinstance(value, list) else [value]) if isinstance(secret, str)]
+    if isinstance(value, list) and len(found) == len(value):
+        return found
+    if not isinstance(value, str):
+        raise _BadLineError("secret is neither a text nor a list of them")
+    return found
 
 
 def _refusal(adapter: Adapter, request: Request, now_seconds: float) -> RefusedError | None:
@@ -137,9 +169,23 @@ def _refusal(adapter: Adapter, request: Request, now_seconds: float) -> RefusedE
     return None
 
 
-def _what_follows(adapter: Adapter, request: Request) -> str:
+def _greeted(
+    adapter: Adapter, request: Request, now_seconds: float, refusal: RefusedError
+) -> tuple[str | None, RefusedError]:
+    """Return what the gate answers to a handshake without a signature, else why it answers nothing."""
+    try:
+        reply = adapter.greeting(request, now_seconds)
+    except RefusedError as found:
+        return None, found
+    return (None if reply is None else _ANSWERED.format(reply.status)), refusal
+
+
+def _what_follows(adapter: Adapter, request: Request, now_seconds: float) -> str:
     """Say what the gate would do after the signature, which says nothing of the body."""
     try:
+        reply = adapter.greeting(request, now_seconds)
+        if reply is not None:
+            return _ANSWERED.format(reply.status)
         events = adapter.split(request)
     except RefusedError as refusal:
         return f"authentic, but the gate refuses what it holds: {refusal}"

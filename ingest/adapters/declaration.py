@@ -21,7 +21,7 @@ Values = str | Annotated[list[str], Field(min_length=1)]
 
 
 class _Words(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Signature(_Words):
@@ -37,8 +37,9 @@ class Signature(_Words):
     body: str | None = None
     """token: the member of the JSON body that holds it, cut out before anything is stored."""
     hash: Literal["md5", "sha1", "sha256", "sha512"] = "sha256"
+    """hmac and digest: which hash."""
     encoding: Literal["hex", "base64", "base64url"] = "hex"
-    """base64url is without padding."""
+    """How the signature is written. base64url is without padding."""
     signed: str = "{body}"
     """What is signed: {body}, {timestamp} (the text as received), {url}, {method}, {path}, {secret}, {header:NAME}."""
     prefix: str = ""
@@ -75,11 +76,13 @@ class Timestamp(_Words):
     """When a request says it was signed; what is too old, or ahead of our clock, is refused."""
 
     header: str | Names | None = None
+    """The header that it is in. Of several, the first that is there."""
     pair: str | None = None
     """Its name among the signature's pairs."""
     body: str | None = None
     """The path of a member of the body."""
     unit: Literal["s", "ms", "iso"] = "s"
+    """s: Unix seconds. ms: Unix milliseconds. iso: ISO 8601."""
     tolerance_seconds: Annotated[int, Field(ge=1)] = 300
     """How old it may be; a source's own tolerance_seconds goes before it."""
     ahead_seconds: Annotated[int, Field(ge=1)] = 300
@@ -109,9 +112,12 @@ class Events(_Words):
     id: Values = "content"
     """What tells this event from every other and is the same when it is sent again."""
     type: Values = "type"
+    """What kind of event it is: handlers are registered for it. Where there is none it is `unknown`."""
     type_separator: str = "."
+    """Between the values of a type that is made of several."""
     occurred_at: str | None = None
-    """Numbers are Unix seconds or milliseconds, whichever is a date; texts are ISO 8601."""
+    """When it happened, as the provider says. Numbers are Unix seconds or milliseconds, whichever is a date; texts are ISO
+    8601."""
     key: str | Names = []
     """What an event is about: `customer:data.object.customer`, noun and value; of several the first that is there.
     `*` stands for the type up to its first dot."""
@@ -121,9 +127,11 @@ class Answers(_Words):
     """What this provider has to be answered."""
 
     success: Annotated[int, Field(ge=200, le=299)] = 202
+    """When its events are durable."""
     text: str | None = None
     """The body of the answer, where the provider wants a certain one; empty, where it wants none."""
     content_type: str = "text/plain"
+    """Of that body."""
     refused: Annotated[int, Field(ge=400, le=499)] | None = None
     """Instead of 400: an authentic request that can never be read, so that the provider gives it up."""
     busy: Annotated[int, Field(ge=400, le=599)] | None = None
@@ -134,6 +142,7 @@ class Handshake(_Words):
     """A request that brings no event but wants to know whether somebody is there."""
 
     method: Literal["POST", "GET", "HEAD", "OPTIONS"] = "POST"
+    """How it comes."""
     when: dict[str, str] = {}
     """Values and what each must be for this to be one, numbers as their digits; an empty text: whatever it is, but there."""
     signed: bool = True
@@ -141,6 +150,7 @@ class Handshake(_Words):
     secret: str | None = None
     """The value that must equal the source's handshake_secret."""
     status: int = 200
+    """What it is answered."""
     text: str | None = None
     """The value that is answered as it is."""
     content_type: str = "text/plain; charset=utf-8"
@@ -165,16 +175,20 @@ class Sample(_Words):
     changes, in the body and in the headers."""
 
     type: str
+    """What `tidegate send --type` calls it."""
     body: str
+    """The whole body, as the provider sends it but for what changes."""
     headers: dict[str, str] = {}
     """Beside those of the signature."""
     content_type: str | None = None
+    """Where it is another one than the first of content_types."""
 
 
 class Declaration(_Words):
     """One provider."""
 
     title: str = ""
+    """Its name as it writes it."""
     homepage: str = ""
     """The page of the provider's own documentation."""
     evidence: Literal["sdk", "published", "documented", "own"] = "own"
@@ -189,17 +203,25 @@ class Declaration(_Words):
     retries: str = ""
     """What the provider does when it is not answered 2xx, and how long it waits."""
     caveats: list[str] = []
+    """What surprises people, a sentence or two each."""
     code: str | None = None
     """The adapter written in Python where these words do not suffice: all but texts, answers and samples is its own."""
     content_types: Names = ["application/json"]
+    """The media types of its requests; any other is answered 415. `+json` stands for all that end so."""
     methods: Names = ["POST"]
+    """The methods that it sends events with."""
     signature: Signature | Annotated[list[Signature], Field(min_length=1)] | None = None
     """Of several, the first whose header, parameter or member is there decides alone."""
     timestamp: Timestamp | None = None
+    """Where it says when it signed."""
     events: Events = Events()
+    """How its requests are cut into events."""
     answers: Answers = Answers()
+    """What it has to be answered."""
     handshakes: list[Handshake] = []
+    """Its requests that bring no event."""
     samples: list[Sample] = []
+    """What `tidegate send` and `tidegate sources test` send."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Declaration:

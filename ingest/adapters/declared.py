@@ -10,6 +10,7 @@ from ingest.adapters.body_secret import BodySecret
 from ingest.adapters.declaration import Declaration, Signature, Timestamp
 from ingest.adapters.greetings import Greeting
 from ingest.adapters.hashes import HashVerifier
+from ingest.adapters.in_words import InWords, standard
 from ingest.adapters.mailgun import MailgunVerifier
 from ingest.adapters.public_keys import PublicKeyVerifier
 from ingest.adapters.samples import filled
@@ -67,13 +68,26 @@ class DeclaredAdapter(JsonSender):
         bare = [secret.strip() for secret in self._secrets]
         if bare == list(self._secrets) or not all(bare):
             return None
+        return self.otherwise(secrets=bare)
+
+    def otherwise(self, *, words: Declaration | None = None, secrets: Sequence[str] | None = None) -> Self:
+        """Return the same by other words or with other secrets, for whoever looks for a mistake. Raises UsageError."""
         return type(self)(
             self.provider,
-            self._words,
-            bare,
+            words or self._words,
+            secrets or self._secrets,
             tolerance_seconds=self._tolerance_seconds,
             handshake_secret=self._handshake_secret,
         )
+
+    def in_words(self, request: Request) -> InWords | None:
+        """Return the scheme that decides over ``request``, and what it is bound to."""
+        signature = self._words.signatures[self._verifiers.index(self._deciding(request))]
+        timestamp = self._words.timestamp
+        if signature.kind == "standard-webhooks":
+            signature, declared = standard(signature.prefixes, request)
+            timestamp = timestamp or declared
+        return InWords(self.provider, signature, timestamp, request, self._secrets, self._tolerance_seconds)
 
     def scheme(self, request: Request) -> str:
         """Return what ``request`` bears in the words of the scheme that decides, `none` where it bears nothing."""

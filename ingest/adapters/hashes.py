@@ -61,6 +61,13 @@ class HashVerifier:
                     return index
         raise RefusedError("bad_signature", self._likely)
 
+    def expected(self, request: Request, timestamp: str) -> list[str]:
+        """Return the signature that each secret makes, for whoever explains; ``timestamp`` as received, empty for none.
+
+        Raises RefusedError where a header that is signed is not there.
+        """
+        return [self._encoded(mac(self._signed(request, timestamp, key))) for key, mac in self._keys]
+
     def scheme(self, request: Request) -> str:
         """Return the hash, `none` without the header."""
         return self._name if self.is_borne(request) else "none"

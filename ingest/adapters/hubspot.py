@@ -14,12 +14,14 @@ import hmac
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from ingest.adapters import clock
 from ingest.adapters.base import JsonSender, Parsed, RefusedError, Request, content_id, same, usable
 from ingest.adapters.clock import check_fresh, epoch_ms, iso_ms, signed_time
+from ingest.adapters.declaration import Signature, Timestamp
+from ingest.adapters.in_words import InWords
 from ingest.adapters.limits import bounded, event_type, identifier, key
 from ingest.adapters.splitting import gathered
 from ingest.adapters.values import parameters
@@ -183,6 +185,21 @@ class HubSpotAdapter(JsonSender):
         else:
             made += [(SIGNATURE, signature_v2(secret, "POST", url, body)), (SIGNATURE_VERSION, "v2")]
         return made, body
+
+    def in_words(self, request: Request) -> InWords | None:
+        """Return what decides over ``request``: v3 where its header is there, else the version that is named."""
+        secrets = [secret.decode("utf-8", "surrogateescape") for secret in self._secrets]
+        if not request.values(SIGNATURE_V3.lower()) and request.values(SIGNATURE.lower()) and not self._require_v3:
+            named = request.values(SIGNATURE_VERSION.lower())
+            signed = {"v1": "{secret}{body}", "v2": "{secret}{method}{url}{body}"}.get(named[0] if named else "")
+            if signed is None:
+                return None
+            older = Signature(kind="digest", header=SIGNATURE, signed=signed)
+            return InWords(self.provider, older, None, request, secrets, self._tolerance_seconds)
+        v3 = Signature(kind="hmac", header=SIGNATURE_V3, encoding="base64", signed="{method}{url}{body}{timestamp}")
+        decoded = replace(request, url=decode_escapes(request.url))
+        timestamp = Timestamp(header=TIMESTAMP, unit="ms")
+        return InWords(self.provider, v3, timestamp, decoded, secrets, self._tolerance_seconds)
 
     def _of_parameters(self, request: Request) -> Parsed:
         if self.scheme(request) == "v1":

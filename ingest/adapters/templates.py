@@ -24,18 +24,23 @@ def compiled(template: str) -> Signed:
         # Nearly all: constant text and the time before the body. One concatenation, nothing else.
         head, tail = before.split("{timestamp}")
         return lambda request, timestamp, secret: _bytes(f"{head}{timestamp}{tail}") + request.body
-    at = 0
-    parts: list[Signed] = []
-    for field in _FIELD.finditer(template):
-        parts.append(_constant(template[at : field.start()]))
-        parts.append(_field(field[1]))
-        at = field.end()
-    parts.append(_constant(template[at:]))
+    found = [part for _, part in parts(template)]
 
     def together(request: Request, timestamp: str, secret: bytes) -> bytes:
-        return b"".join([part(request, timestamp, secret) for part in parts])
+        return b"".join([part(request, timestamp, secret) for part in found])
 
     return together
+
+
+def parts(template: str) -> list[tuple[str, Signed]]:
+    """Return what ``template`` is made of, in order: the names of fields in braces and texts, and what makes each."""
+    found: list[tuple[str, Signed]] = []
+    at = 0
+    for field in _FIELD.finditer(template):
+        found += _constant(template[at : field.start()])
+        found.append((field[0], _field(field[1])))
+        at = field.end()
+    return found + _constant(template[at:])
 
 
 def header_names(template: str) -> list[str]:
@@ -43,11 +48,11 @@ def header_names(template: str) -> list[str]:
     return [field.removeprefix("header:") for field in _FIELD.findall(template) if field.startswith("header:")]
 
 
-def _constant(text: str) -> Signed:
+def _constant(text: str) -> list[tuple[str, Signed]]:
     if "{" in text or "}" in text:
         raise WrongWordError(f"{text!r}: a brace without its partner")
     raw = text.encode()
-    return lambda request, timestamp, secret: raw
+    return [(text, lambda request, timestamp, secret: raw)] if raw else []
 
 
 def _field(name: str) -> Signed:

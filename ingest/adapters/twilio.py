@@ -120,15 +120,16 @@ def _hash_name(request: Request) -> str:
 def _signed_fields(request: Request) -> bytes:
     """Return what is signed after the URL: names and values of a form. Of any other body the URL holds the hash.
 
-    A form without a field is looked at like any other body, where the URL holds a hash: else whoever has seen a request
+    A form that adds nothing is looked at like any other body, where the URL holds a hash: else whoever has seen a request
     could send it again with nothing in it.
     """
-    fields = form(request.body) if is_form(request) else []
-    if fields:
-        return "".join(name + value for name, value in sorted(set(fields))).encode()
+    fields = form(request.body) if is_form(request) else None
+    signed = "".join(name + value for name, value in sorted(set(fields or ()))).encode()
+    if signed:
+        return signed
     expected = query(request.url).get(BODY_HASH)
     if expected is None:
-        if request.body or BODY_HASH in request.url:
+        if (request.body and fields is None) or BODY_HASH in request.url:
             raise RefusedError(
                 "malformed_signature", f"no form, and the URL holds no {BODY_HASH}, or several: does a proxy cut it?"
             )

@@ -42,6 +42,10 @@ class Element:
 
 def loads(raw: bytes) -> Element:
     """Return the root of the document ``raw``, which is read as UTF-8 whatever it says; raise NotXmlError."""
+    try:
+        raw.decode()  # expat takes UTF-16 with its mark whatever it is told
+    except UnicodeDecodeError as error:
+        raise NotXmlError(f"not UTF-8 at byte {error.start}") from None
     reader = _Reader()
     parser = expat.ParserCreate("utf-8", _BETWEEN)
     parser.buffer_text = True

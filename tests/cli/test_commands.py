@@ -214,6 +214,8 @@ def test_verify_tells_valid_from_invalid_and_why(folder: Path) -> None:
     verdicts = [json.loads(item) for item in done.stdout.splitlines()]
     assert [item["valid"] for item in verdicts] == [True, False, False]
     assert [item["reason"] for item in verdicts[1:]] == ["bad_signature", "future"]
+    assert [step["step"] for step in verdicts[1]["steps"] if step["good"] is False] == ["secret"]
+    assert verdicts[1]["steps"][-1] == {"step": "cause", "good": None, "text": verdicts[1]["detail"]}
     assert done.returncode == 1
     assert run("verify", "nobody", "--requests", "-", cwd=folder, stdin=lines).returncode == 2
 

@@ -11,7 +11,7 @@ import pytest
 from ingest.adapters import build, catalogue
 from ingest.adapters.base import Adapter, Parsed, Request
 from ingest.adapters.declaration import Declaration
-from tests.cli.secrets_of import secret_for
+from tests.ingest.adapters.secrets_of import secret_for
 from tidegate.cli import payloads
 from tidegate.cli.harmless import TEST_TYPE, retyped
 from tidegate.cli.payloads import Payload

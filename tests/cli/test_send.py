@@ -15,8 +15,8 @@ import pytest
 from ingest import service
 from ingest.adapters import catalogue
 from ingest.source import Source
-from tests.cli.secrets_of import secret_for
 from tests.cli.test_commands import run
+from tests.ingest.adapters.secrets_of import secret_for
 from tests.servers import Servers
 from tidegate.cli import declarations, payloads, posting
 from tidegate.cli.stack import Process

@@ -7,9 +7,12 @@ import gzip
 import io
 import itertools
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,9 @@ from prometheus_client import REGISTRY
 
 from ingest import adapters, evidence
 from ingest.evidence import Evidence, Secret
+from tests.consumer.fleet import REPOSITORY
 from tests.fixtures import until
+from tests.ingest.gates import Clients, Gate
 from tests.ingest.running import BODIES, PROVIDERS, SECRETS, Running, running
 from tidegate import rotation
 from tidegate.embedded import RedisServer
@@ -176,16 +181,20 @@ async def test_what_was_noted_last_is_written_when_the_gate_leaves(
     assert (await known(uses_of(stream)))["old"].count == 3
 
 
-async def test_a_handshake_that_is_signed_is_counted_and_one_that_is_not_is_answered(stream: Stream) -> None:
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_a_handshake_counts_for_the_secret_that_signed_it(stream: Stream, is_signed: bool) -> None:
+    """It may be all that comes of a provider for days; one that nobody signed says nothing of any secret."""
     hello = b'{"type": "url_verification", "challenge": "c-1", "token": "t"}'
+    handshake = {"when": {"type": "url_verification"}, "text": "challenge", "signed": is_signed}
     secrets = [{"value": "slack-new", "label": "new"}, {"value": "slack-old", "label": "old"}]
-    body = {"provider": "slack", "secrets": secrets}
-    adapter = adapters.build("slack", ["slack-old"])
-    async with running(stream, source=body) as gate:
-        headers, signed = adapter.sign(hello, url=gate.url, now_seconds=time.time(), message_id="x")
-        for sent, status in ((headers, 200), ([("Content-Type", "application/json")], None)):
-            answer, _, _ = await gate.raw("POST", "/webhooks/crm", data=io.BytesIO(signed), headers=sent)
-            assert answer == status or (status is None and answer in (200, 401))
+    slack = {"provider": "slack", "secrets": secrets, "options": {"handshakes": [handshake]}}
+    async with running(stream, source=slack) as gate:
+        signed = adapters.build("slack", ["slack-old"]).sign(
+            hello, url=gate.url, now_seconds=time.time(), message_id=""
+        )
+        for headers, status in ((signed[0], 200), ([("Content-Type", "application/json")], 401 if is_signed else 200)):
+            answer, _, _ = await gate.raw("POST", "/webhooks/crm", data=io.BytesIO(hello), headers=headers)
+            assert answer == status
     assert {label: use.count for label, use in (await known(uses_of(stream))).items()} == {"new": 0, "old": 1}
 
 
@@ -284,3 +293,30 @@ async def test_a_minute_in_which_nothing_came_costs_redis_nothing(stream: Stream
     await stream.client.delete(secret_uses(stream.keys[0].prefix))
     await kept.flush()
     assert not await stream.client.exists(secret_uses(stream.keys[0].prefix))
+
+
+@pytest.mark.process
+async def test_a_gate_of_several_processes_and_its_reload_lose_no_use(
+    tmp_path: Path, redis_url: str, stream: Stream, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation is a reload in the middle of traffic: what the old processes counted is on record when they are gone."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    gate = Gate(tmp_path, redis_url=redis_url, prefix=prefix, workers=2)
+    process = await gate.started()
+    try:
+        clients = Clients(gate)
+        async with clients.posting():
+            await clients.more()
+            (tmp_path / "tidegate.toml").write_text(
+                gate.config.read_text().replace(f'"{OLD}"', f'{{ value = "{NEW}", label = "new" }}, "{OLD}"')
+            )
+            os.kill(process.pid, signal.SIGHUP)
+            await until(lambda: gate.says("a gate process serves", times=4))
+            await clients.more()
+            shown = await gate.metrics()
+        assert 'tidegate_secret_uses_total{secret="new",source="crm"} 0.0' in shown
+    finally:
+        await asyncio.to_thread(process.stop)
+    found = await known(uses_of(stream))
+    assert clients.answers == {202: clients.taken}
+    assert {label: use.count for label, use in found.items()} == {"new": 0, "secret 2": clients.taken}

@@ -56,7 +56,7 @@ def says(one: Standing, now: datetime) -> str:
     if one.verdict == "no_evidence":
         return "no evidence yet"
     if one.verdict == "unseen":
-        return f"not used in {_span(one.witnessed_ms)}, while others were: if it is the old one, safe to retire"
+        return f"not used in {_span(one.witnessed_ms)} while others were: retire it only if it is the old one"
     unused_ms = max(0.0, now_ms - (use.last_ms or 0))
     unused = f"unused for {_span(unused_ms)}"
     if one.verdict == "in_use":

@@ -26,13 +26,15 @@ from tidegate.stream import Mode, Pause, Pauses
 
 _STYLES = {"taking": "green", "refusing": "red", "holding": "yellow", "unconfigured": "dim"}
 _VERDICT_STYLES: dict[Verdict, str] = {
-    "in_use": "green",
+    "in_use": "none",
     "waiting": "yellow",
-    "retire": "bold green",
+    "retire": "green",
     "unseen": "yellow",
     "no_evidence": "dim",
     "removed": "dim",
 }
+_NAMES_COLUMNS = 12
+"""What the names of the facts take up, before the facts."""
 _WIDE = 110
 """Columns from which on a table has room for paths."""
 _HEARD = "know within two seconds"
@@ -144,13 +146,13 @@ def show(context: Context, name: str, as_json: bool) -> None:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     console = _console()
-    for what, told in _facts(state, wide=console.width >= _WIDE):
+    for what, told in _facts(state, console.width):
         facts.add_row(what, told)
     console.print(_plain(name), style="bold")
     console.print(facts)
 
 
-def _facts(state: SourceState, *, wide: bool) -> list[tuple[str, Text]]:
+def _facts(state: SourceState, columns: int) -> list[tuple[str, Text]]:
     settings, counts, now = state.settings, state.counts, datetime.now(UTC)
     facts = [("state", _state(state, now))]
     if state.pause is not None:
@@ -165,12 +167,12 @@ def _facts(state: SourceState, *, wide: bool) -> list[tuple[str, Text]]:
             ("path", _plain(state.path)),
             ("public url", _plain(url)),
             ("secrets", Text(f"{len(settings.secrets)}{', any of which verifies' if several else ''}")),
-            *_secrets(state.secrets, now, wide=wide),
+            *_secrets(state.secrets, now, columns=columns),
             ("tolerance", _tolerance(settings.tolerance_seconds)),
             ("rate", Text(f"{rate:g} a second, {settings.burst:,} at once" if rate else "no limit")),
         ]
     else:
-        facts += _secrets(state.secrets, now, wide=wide)
+        facts += _secrets(state.secrets, now, columns=columns)
     came = [f"{counts.get(name, 0):,} {name}" for name in ledger.IN if name == "accepted" or counts.get(name)]
     left = [f"{counts.get(name, 0):,} {name}" for name in ledger.OUT]
     held = (
@@ -184,22 +186,19 @@ def _facts(state: SourceState, *, wide: bool) -> list[tuple[str, Text]]:
     return facts
 
 
-def _secrets(standings: Sequence[Standing], now: datetime, *, wide: bool) -> list[tuple[str, Text]]:
-    """Return a line a secret, two where there is no room."""
-    width = max((len(readable.visible(one.label)) for one in standings), default=0) if wide else 0
-    return [
-        (
-            "",
-            Text.assemble(
-                (readable.visible(one.label).ljust(width), "bold"),
-                "  ",
-                (source_secrets.says(one, now), _VERDICT_STYLES[one.verdict]),
-                "; " if wide else "\n  ",
-                source_secrets.evidence(one, now),
-            ),
-        )
-        for one in standings
-    ]
+def _secrets(standings: Sequence[Standing], now: datetime, *, columns: int) -> list[tuple[str, Text]]:
+    """Return a line a secret, some lines where there is no room."""
+    is_wide = columns >= _WIDE
+    longest = max((len(readable.visible(one.label)) for one in standings), default=0)
+    rows = []
+    for one in standings:
+        label, says = readable.visible(one.label), source_secrets.says(one, now)
+        fits = _NAMES_COLUMNS + len(label) + 2 + len(says) <= columns
+        told = Text(label.ljust(longest) if is_wide else label, style="bold")
+        told.append("  " if is_wide or fits else "\n  ").append(says, style=f"not bold {_VERDICT_STYLES[one.verdict]}")
+        told.append("; " if is_wide else "\n  ", style="not bold")
+        rows.append(("", told.append(source_secrets.evidence(one, now), style="not bold")))
+    return rows
 
 
 def _tolerance(seconds: int | None) -> Text:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
+from dlq import readable
 from ingest import service
 from ingest.adapters.base import Adapter
 from ingest.adapters.capture import Verdict, check
 from tidegate.cli.context import Context
 from tidegate.errors import UsageError
+
+_MARKS = {True: Text("ok", style="green"), False: Text("no", style="red"), None: Text("")}
+_INDENT = 6
 
 
 @click.command("verify")
@@ -26,41 +34,103 @@ from tidegate.errors import UsageError
     required=True,
     help="Captured requests, a JSON object a line; - for standard input.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON verdict a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON verdict a line, with its steps.")
+@click.option(
+    "--explain/--no-explain",
+    "explain",
+    default=None,
+    help="Show how each line was judged, step by step. [default: on a terminal, the first that fails]",
+)
 @click.pass_obj
-def command(context: Context, source: str | None, file: TextIO, as_json: bool) -> None:
+def command(context: Context, source: str | None, file: TextIO, as_json: bool, explain: bool | None) -> None:
     """Check captured requests against SOURCE's secrets, and say why one fails. Exit 1 when one does.
 
     A line is {"method", "url", "headers": [[name, value], ...], "body" or "body_base64"} and may bring its own "provider",
-    "secret" and "at" (Unix seconds taken as now).
+    "secret" (or a list of them) and "at" (Unix seconds taken as now). `tidegate send SOURCE --capture` prints one that is good.
+
+    No secret, no whole signature and no more of a body than its ends is shown.
     """
-    adapter = _adapter(context, source) if source else None
-    console = Console()
+    settings = context.settings()
+    configured = {name: found.adapter for name, found in service.sources(settings).items()} if source else {}
+    if source and source not in configured:
+        raise UsageError(f"no source {source!r} in the settings; there are: {', '.join(sorted(configured)) or 'none'}")
+    view = _Json() if as_json else _Lines(explain)
     failed = 0
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
-        verdict = _verdict(line, adapter)
+        verdict = _verdict(line, configured.get(source or ""), configured, settings.providers)
         failed += not verdict.valid
-        if as_json:
-            click.echo(json.dumps({"valid": verdict.valid, "reason": verdict.reason, "detail": verdict.detail}))
-        else:
-            mark = "[green]valid[/green]  " if verdict.valid else "[red]invalid[/red]"
-            console.print(f"{number:>4}  {mark}  {verdict.reason}", end="  ", highlight=False)
-            console.print(verdict.detail, markup=False, highlight=False)
+        view.show(number, verdict)
     sys.exit(1 if failed else 0)
 
 
-def _adapter(context: Context, source: str) -> Adapter:
-    configured = service.sources(context.settings())
-    if source not in configured:
-        raise UsageError(f"no source {source!r} in the settings; there are: {', '.join(sorted(configured)) or 'none'}")
-    return configured[source].adapter
-
-
-def _verdict(line: str, adapter: Adapter | None) -> Verdict:
+def _verdict(
+    line: str,
+    adapter: Adapter | None,
+    others: Mapping[str, Adapter],
+    own: Mapping[str, Mapping[str, Any]],
+) -> Verdict:
     try:
         parsed = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Verdict(False, "bad_line", f"the line is not JSON: {error}")
-    return check(parsed, default_adapter=adapter, default_now=time.time())
+    return check(parsed, default_adapter=adapter, default_now=time.time(), others=others, own=own)
+
+
+class _Json:
+    """An object a line."""
+
+    def show(self, number: int, verdict: Verdict) -> None:
+        click.echo(
+            json.dumps(
+                {
+                    "valid": verdict.valid,
+                    "reason": verdict.reason,
+                    "detail": verdict.detail,
+                    "steps": [{"step": step.name, "good": step.good, "text": step.told} for step in verdict.steps],
+                }
+            )
+        )
+
+
+class _Lines:
+    """For people: a line of a verdict, and below it the steps where they are wanted."""
+
+    def __init__(self, explain: bool | None) -> None:
+        # Nobody's terminal ends at 80 columns when the reader is grep.
+        self._console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+        self._explain = explain
+        self._explained = False
+
+    def show(self, number: int, verdict: Verdict) -> None:
+        explained = bool(verdict.steps) and self._wants(verdict)
+        line = Table.grid(padding=(0, 2))
+        line.add_column(width=4, justify="right")
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        mark = Text("valid", style="green") if verdict.valid else Text("invalid", style="red")
+        said = verdict.detail if verdict.valid else verdict.reason
+        if not verdict.valid and not explained:  # else it is the last step
+            said += f": {verdict.detail}"
+        line.add_row(str(number), mark, Text(readable.visible(said)))
+        self._console.print(line)
+        if explained:
+            self._explained = True
+            self._console.print(Padding(_steps(verdict), (0, 0, 1, _INDENT), expand=False))
+
+    def _wants(self, verdict: Verdict) -> bool:
+        """Tell whether the steps are shown: of a thousand that fail the first tells most of it."""
+        if self._explain is not None:
+            return self._explain
+        return self._console.is_terminal and not verdict.valid and not self._explained
+
+
+def _steps(verdict: Verdict) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True, width=2)
+    table.add_column(overflow="fold")
+    for step in verdict.steps:
+        table.add_row(step.name, _MARKS[step.good], Text(readable.visible(step.told)))
+    return table

@@ -19,6 +19,8 @@ _SCHEMES = {
     "ed25519": "Ed25519",
     "basic": "basic authentication",
     "standard-webhooks": "Standard Webhooks",
+    "twilio": "HMAC-SHA1 of URL and form",
+    "mailgun": "HMAC-SHA256 in the body",
 }
 
 

@@ -119,6 +119,61 @@ def test_an_authentic_request_whose_body_the_gate_refuses_is_told_apart() -> Non
     assert "malformed_body" in verdict.detail
 
 
+def test_a_line_may_bring_several_secrets_any_of_which_verifies() -> None:
+    assert reason(line("stripe", b"{}", secret=["other", SECRET])) == "valid"
+    assert reason(line("stripe", b"{}", secret=["other", "another"])) == "bad_signature"
+    assert reason(line("stripe", b"{}", secret=["other", 5])) == "bad_line"
+    assert reason(line("stripe", b"{}", secret=[])) == "config_error"
+
+
+def test_a_provider_of_ones_own_is_known_by_its_declaration() -> None:
+    own = {"acme": {"signature": {"kind": "hmac", "header": "X-Acme"}}}
+    headers, _ = build("acme", [SECRET], own=own).sign(b"{}", url=URL, now_seconds=NOW, message_id="m")
+    captured = {"provider": "acme", "secret": SECRET, "headers": [list(pair) for pair in headers], "body": "{}"}
+    assert check(captured, default_adapter=None, default_now=NOW, own=own).valid
+    assert reason(captured) == "config_error"
+
+
+def test_the_secret_of_another_source_is_named() -> None:
+    others = {"us": build("stripe", [SECRET])}
+    verdict = check(
+        line("stripe", b"{}", less="secret"), default_adapter=build("stripe", ["other"]), default_now=NOW, others=others
+    )
+    assert "secret of source us" in verdict.detail
+
+
+def test_a_handshake_verifies_like_any_and_is_said_to_be_one() -> None:
+    greeting = b'{"type": "url_verification", "challenge": "abc"}'
+    verdict = check(line("slack", greeting), default_adapter=None, default_now=NOW)
+    assert (verdict.valid, verdict.detail) == (True, "a handshake, which the gate answers with 200")
+    assert reason(line("slack", greeting, secret="other")) == "bad_signature"
+
+
+def test_a_handshake_that_nobody_signs_is_what_the_gate_makes_of_it() -> None:
+    words = {
+        "signature": {"kind": "hmac", "header": "X-Acme"},
+        "handshakes": [
+            {"method": "GET", "when": {"query:mode": "subscribe"}, "secret": "query:token", "text": "query:challenge"}
+        ],
+    }
+    source = build("acme", [SECRET], own={"acme": words}, handshake_secret="verify-me")
+    asked = {"method": "GET", "url": f"{URL}?mode=subscribe&token=verify-me&challenge=1", "headers": [], "body": ""}
+    wrong = asked | {"url": f"{URL}?mode=subscribe&token=no&challenge=1"}
+    none = asked | {"url": URL}
+    verdicts = [check(one, default_adapter=source, default_now=NOW) for one in (asked, wrong, none)]
+    assert [verdict.reason for verdict in verdicts] == ["valid", "bad_signature", "missing_header"]
+
+
+def test_how_a_line_was_judged_is_told_and_the_cause_last() -> None:
+    good = check(line("stripe", b"{}"), default_adapter=None, default_now=NOW)
+    assert [step.name for step in good.steps] == [
+        *("headers", "signature", "time", "signed", "{timestamp}", "{body}", "secret")
+    ]
+    bad = check(line("stripe", b"{}", secret="other"), default_adapter=None, default_now=NOW)
+    assert (bad.steps[-1].name, bad.steps[-1].told) == ("cause", bad.detail)
+    assert check(None, default_adapter=None, default_now=NOW).steps == ()
+
+
 def test_headers_are_read_as_the_gate_reads_them() -> None:
     spaced = line()
     spaced["headers"] = [[name.upper(), f" {value}\t"] for name, value in spaced["headers"]]

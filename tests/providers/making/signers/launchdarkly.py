@@ -1,0 +1,13 @@
+"""LaunchDarkly: HMAC over the body. Its library for Python verifies no webhooks."""
+
+from __future__ import annotations
+
+from tests.providers.making.hmacs import hmac_signer
+from tests.providers.making.payloads import payloads
+
+SIGNER = hmac_signer(
+    header="X-LD-Signature",
+    secret="ld-signing-secret-0815",
+    other_secret="another-signing-secret",
+    bodies=payloads("launchdarkly"),
+)

@@ -1,0 +1,13 @@
+"""Telegram: the secret token in a header. Nothing is signed."""
+
+from __future__ import annotations
+
+from tests.providers.making.payloads import payloads
+from tests.providers.making.tokens import header_token_signer
+
+SIGNER = header_token_signer(
+    header="X-Telegram-Bot-Api-Secret-Token",
+    secret="Ebb-and_Flow-0815-correct-horse",
+    other_secret="Ebb-and_Flow-0815-battery",
+    bodies=payloads("telegram"),
+)
