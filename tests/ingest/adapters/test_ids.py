@@ -72,6 +72,12 @@ OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "le
         ("smartlead", smartlead(), smartlead(event_type="EMAIL_LINK_CLICK")),
         ("smartlead", OTHER_NAMES, OTHER_NAMES | {"lead_id": 8}),
         ("smartlead", OTHER_NAMES, OTHER_NAMES | {"timestamp": "2026-11-24T10:00:01Z"}),
+        # Of the guide's events some have a message's id and only a time of their own name.
+        (
+            "smartlead",
+            {"event_type": "EMAIL_SENT", "message_id": "m"},
+            {"event_type": "EMAIL_SENT", "message_id": "m", "n": 1},
+        ),
         ("outreach", outreach(openCount=1), outreach(openCount=2)),
         ("outreach", outreach(), outreach("2026-11-24T10:00:01Z")),
         ("instantly", {"event_type": "email_sent", "timestamp": "a"}, {"event_type": "email_sent", "timestamp": "b"}),
