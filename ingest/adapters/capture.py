@@ -46,8 +46,8 @@ def check(
     """Return whether the captured request in ``line`` is authentic, and if not, why as far as can be told.
 
     ``line`` is the parsed JSON: ``method``, ``url``, ``headers`` as [name, value] pairs, ``body`` (text, sent as UTF-8)
-    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` (or a list of them) and ``at`` (or
-    ``now``), the Unix seconds at which to check. ``others`` are the configured sources, ``own`` the declarations of the
+    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` (or a list of them), ``options`` of its source
+    and ``at`` (or ``now``), the Unix seconds at which to check. ``others`` are the configured sources, ``own`` the declarations of the
     user's own providers. Never raises for what is in the line.
     """
     try:
@@ -146,7 +146,7 @@ def _adapter(held: Mapping[str, Any], default: Adapter | None, own: Mapping[str,
     if "secret" in held:
         if not provider:
             raise UsageError("the line names no provider, and no source is given")
-        return build(provider, _secrets(held["secret"]), own=own)
+        return build(provider, _secrets(held["secret"]), options=_options(held), own=own)
     if default is None or provider.replace("_", "-") != default.provider:
         raise UsageError("the line brings no secret, and no source of its provider is given")
     return default
@@ -159,6 +159,14 @@ def _secrets(value: object) -> list[str]:
     if not isinstance(value, str):
         raise _BadLineError("secret is neither a text nor a list of them")
     return found
+
+
+def _options(held: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the line says otherwise than its provider's declaration, in the words of a source's options."""
+    options = held.get("options", {})
+    if not isinstance(options, Mapping):
+        raise _BadLineError("options is not an object")
+    return options
 
 
 def _refusal(adapter: Adapter, request: Request, now_seconds: float) -> RefusedError | None:

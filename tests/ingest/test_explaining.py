@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.adapters import build, catalogue
+from ingest.adapters import build, catalogue, samples
 from ingest.adapters.base import Adapter, Request
 from ingest.explaining import steps
 from ingest.steps import Step
 from tests.ingest.adapters.requests import NOW, any_text, header_text, request, signed, with_header
 from tests.ingest.adapters.secrets_of import secret_for
+from tidegate.errors import UsageError
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 BODY = b'{"id": "evt_1", "note": "a body longer than its ends", "type": "a"}\n'
@@ -39,11 +40,13 @@ def made(provider: str, body: bytes = BODY, **more: Any) -> tuple[Adapter, Reque
     return adapter, signed(adapter, body, **more)
 
 
+def sampled(provider: str) -> bytes:
+    return samples.sample(catalogue.declaration(provider), now_seconds=NOW).body
+
+
 @pytest.mark.parametrize("provider", SIGNED)
 def test_of_an_authentic_request_every_step_passes_and_of_one_without_headers_the_first_fails(provider: str) -> None:
-    sample = catalogue.declaration(provider).samples
-    body = sample[0].body.encode() if sample else b'{"id": "a"}'
-    adapter, seen = made(provider, body)
+    adapter, seen = made(provider, sampled(provider))
     seen = replace(seen, url=adapter.called(seen.url))
     adapter.verify(seen, NOW)
     assert failing(adapter, seen) == []
@@ -166,7 +169,11 @@ def test_no_request_breaks_it_and_no_secret_is_told(headers: list[tuple[str, str
 def test_neither_secret_nor_signature_is_told_whatever_holds_it(provider: str) -> None:
     secret = SIGNED[provider]
     body = b'{"' + secret.encode() + b'": "' + secret.encode() + b'"}'
-    adapter, seen = made(provider, body, url=f"https://hooks.example.com/{secret}")
+    try:
+        adapter, seen = made(provider, body, url=f"https://hooks.example.com/{secret}")
+    except UsageError:  # a body that this provider cannot send
+        body = sampled(provider)
+        adapter, seen = made(provider, body, url=f"https://hooks.example.com/{secret}")
     for checked in (seen, replace(seen, body=body + b" ")):
         text = " ".join(step.told for step in steps(adapter, checked, NOW))
         assert secret not in text

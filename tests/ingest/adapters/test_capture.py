@@ -134,6 +134,17 @@ def test_a_provider_of_ones_own_is_known_by_its_declaration() -> None:
     assert reason(captured) == "config_error"
 
 
+def test_a_line_may_say_otherwise_than_the_declaration() -> None:
+    headers, _ = build("github", ["s"], options={"signature": {"hash": "sha1"}}).sign(
+        b"{}", url=URL, now_seconds=NOW, message_id="m"
+    )
+    captured = {"provider": "github", "secret": "s", "headers": [list(pair) for pair in headers], "body": "{}"}
+    assert reason(captured | {"options": {"signature": {"hash": "sha1"}}}) == "valid"
+    assert reason(captured) == "bad_signature"
+    assert reason(captured | {"options": {"signature": {"hsah": "sha1"}}}) == "config_error"
+    assert reason(captured | {"options": ["x"]}) == "bad_line"
+
+
 def test_the_secret_of_another_source_is_named() -> None:
     others = {"us": build("stripe", [SECRET])}
     verdict = check(
