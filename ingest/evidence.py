@@ -22,6 +22,9 @@ log = logs.get(__name__)
 FLUSH_SECONDS = 1.0
 AWAY_SECONDS_MAX = 5.0
 """The longest wait between two tries while Redis takes nothing."""
+OWN_AGENT = "tidegate/"
+"""How the User-Agent begins of what `tidegate send` and `tidegate sources test` post. They sign with the first secret, so a
+test an hour would look as though the provider had changed over to it, and the one that it still signs with could go."""
 HELD_SECONDS = 60.0
 """How often a gate says which secrets it has."""
 FORGET_SECONDS = 86_400.0
@@ -32,21 +35,23 @@ FORGET_AFTER_MS = 90 * 86_400_000
 class Secret:
     """One secret of a source, by its label and mark, and what it has verified since that was written down last."""
 
-    __slots__ = ("count", "first_seconds", "label", "last_seconds", "mark", "source")
+    __slots__ = ("count", "first_seconds", "label", "last_seconds", "mark", "own", "source")
 
     def __init__(self, source: str, label: str, mark: str) -> None:
         self.source = source
         self.label = label
         self.mark = mark
         self.count = 0
+        self.own = 0
         self.first_seconds = 0.0
         self.last_seconds = 0.0
 
-    def verified(self, now_seconds: float) -> None:
+    def verified(self, now_seconds: float, user_agent: str = "") -> None:
         """Note that a request verified with it at ``now_seconds``. On the path of every request: it only counts."""
         if not self.count:
             self.first_seconds = now_seconds
         self.count += 1
+        self.own += user_agent.startswith(OWN_AGENT)
         self.last_seconds = now_seconds
 
     def taken(self) -> Used:
@@ -58,8 +63,9 @@ class Secret:
             self.count,
             round(self.first_seconds * 1000),
             round(self.last_seconds * 1000),
+            self.own,
         )
-        self.count = 0
+        self.count = self.own = 0
         return found
 
 
@@ -136,7 +142,7 @@ class Evidence:
                 metrics.SECRET_USES.labels(new.source, new.label).inc(new.count)
                 old = self._waiting.get((new.source, new.mark))
                 if old is not None:
-                    new = replace(new, count=old.count + new.count, first_ms=old.first_ms)
+                    new = replace(new, count=old.count + new.count, own=old.own + new.own, first_ms=old.first_ms)
                 self._waiting[new.source, new.mark] = new
 
     async def _forget(self) -> None:

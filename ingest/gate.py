@@ -207,7 +207,8 @@ class Gate:
             reply = source.adapter.greeting(request.signed, now_seconds)
             if reply is not None:
                 with contextlib.suppress(RefusedError):  # most handshakes are signed by nobody
-                    source.secrets[source.adapter.verify(request.signed, now_seconds)].verified(now_seconds)
+                    signer = source.secrets[source.adapter.verify(request.signed, now_seconds)]
+                    signer.verified(now_seconds, head.header("user-agent"))
                 raise _GreetedError(_answer(reply))
             verified = source.adapter.verify(request.signed, now_seconds)
         except RefusedError as refused:
@@ -218,7 +219,7 @@ class Gate:
                 verified = source.adapter.verify(replace(request.signed, body=body), now_seconds)
             except RefusedError:
                 raise refused from None
-        source.secrets[verified].verified(now_seconds)
+        source.secrets[verified].verified(now_seconds, head.header("user-agent"))
         request.authentic = True
         if jsontext.is_deeper(plain, self._limits.json_depth_max):
             detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"

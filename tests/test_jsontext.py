@@ -234,3 +234,24 @@ def test_what_is_no_object_is_never_taken_for_the_one_read_before() -> None:
         for read in (jsontext.cut, jsontext.values):
             with pytest.raises(jsontext.NotJsonError):
                 read(text, "secret")
+
+
+@pytest.mark.parametrize(
+    ("raw", "held"),
+    [
+        (b'{"s":1,"a":{"b":2}}', [("s", 1), ("a", None)]),
+        (b'{"a":1}', None),
+        (b'[{"a":1},{"s":[{}]}]', [None, [("s", [None])]]),
+        (b'{"s":1,"\\u0073":2}', [("s", 1), ("s", 2)]),
+        (b'{"a":{"s":{"s":1}},"s":2}', [("a", [("s", [("s", 1)])]), ("s", 2)]),
+        (b'"s"', "s"),
+    ],
+)
+def test_only_objects_with_the_member_are_held_and_what_is_repeated_stays_so(raw: bytes, held: Any) -> None:
+    assert jsontext.Holding("s").loads(raw) == held
+
+
+@pytest.mark.parametrize("raw", [b"", b'{"s":1', b'{"s":NaN}', b"\xff", b'{"s":1}{"s":1}', b'{"s":' * 100_000])
+def test_holding_reads_nothing_that_is_no_json(raw: bytes) -> None:
+    with pytest.raises(jsontext.NotJsonError):
+        jsontext.Holding("s").loads(raw)

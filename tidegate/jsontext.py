@@ -192,7 +192,10 @@ class Holding:
 
     def __init__(self, name: str) -> None:
         def kept(members: list[tuple[str, Any]]) -> Members | None:
-            return Members(members) if any(named == name for named, _ in members) else None
+            for named, _ in members:
+                if named == name:
+                    return Members(members)
+            return None
 
         self._decoders = _decoders(object_pairs_hook=kept)
 

@@ -157,7 +157,7 @@ class Handshake(_Words):
     """What ``text`` is."""
     json_: Annotated[dict[str, str], Field(alias="json")] = {}
     """Names and values of the JSON object that is answered. `hmac-hex:` and `hmac-base64:` before a value answer its
-    HMAC-SHA-256 under the secret."""
+    HMAC-SHA-256 under the secret; text may stand around such a hash in braces: `sha256={hmac-base64:query:crc_token}`."""
     headers: dict[str, str] = {}
     """Headers of the answer, and their values."""
 

@@ -22,6 +22,9 @@ ECHO_CHARS_MAX = 1024
 _Answered = Callable[[Context, bytes], Any]
 """Of where it is taken from, and the secret."""
 _NOT_IN_HEADERS = re.compile(r"[^\x20-\x7e]")
+_PUT_TOGETHER = re.compile(r"([^{}]*)\{(hmac-(?:hex|base64):[^{}]+)\}([^{}]*)")
+_HASHED = re.compile(r"[A-Za-z0-9+/_.:~-]+={0,2}")
+"""What is hashed for whoever asks. Were it any text, he would ask for the hash of a body, which is an event's signature."""
 
 
 class Greeting:
@@ -59,7 +62,8 @@ class Greeting:
                 context.item = context.root = jsontext.loads(request.body)
                 context.payload = request.body
             except jsontext.NotJsonError:
-                return None
+                if self._of_body:
+                    return None  # else its head said enough: a ping may be a form
         try:
             return context if all(is_so(context) for is_so in self._of_body) else None
         except RefusedError:  # or in the head or in the body, and in the head twice
@@ -121,6 +125,10 @@ def _hints(words: Handshake) -> Sequence[bytes]:
 
 
 def _answered(text: str) -> _Answered:
+    parts = _PUT_TOGETHER.fullmatch(text)
+    if parts is not None:
+        before, behind, within = parts[1], parts[3], _answered(parts[2])
+        return lambda context, key: before + _needed(within(context, key)) + behind
     for name, encoded in _KEYED.items():
         if text.startswith(f"{name}:"):
             return _keyed(values.compiled(text[len(name) + 1 :]), encoded)
@@ -130,7 +138,10 @@ def _answered(text: str) -> _Answered:
 
 def _keyed(found: values.Value, encoded: Callable[[bytes], str]) -> _Answered:
     def made(context: Context, key: bytes) -> str:
-        return encoded(hmac.digest(key, _needed(found(context)).encode(), "sha256"))
+        asked = _needed(found(context))
+        if not _HASHED.fullmatch(asked):
+            raise RefusedError("malformed_body", "a handshake asks for the hash of what is no token")
+        return encoded(hmac.digest(key, asked.encode(), "sha256"))
 
     return made
 

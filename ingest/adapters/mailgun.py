@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ingest.adapters.base import RefusedError, Request, same
@@ -19,6 +19,7 @@ from tidegate import jsontext
 from tidegate.errors import UsageError
 
 _MEMBER = "signature"
+_OF_PARENT = "parent-signature"
 _QUOTED = b'"signature"'
 _TOKEN_CHARS = 50
 _TOKEN_CHARS_MAX = 200
@@ -103,28 +104,23 @@ def _read(body: bytes) -> _Signed:
         raise RefusedError(
             "missing_secret", f"the body holds no {_MEMBER}: is it Mailgun that calls, and no old route?"
         )
-    block = _only(held, _MEMBER)
-    if not isinstance(block, jsontext.Members):
-        raise RefusedError("malformed_signature", f"{_MEMBER} is not an object that holds a {_MEMBER}")
-    timestamp, token, signature = (_text(block, name) for name in ("timestamp", "token", _MEMBER))
+    found = [value for name, value in held if name == _MEMBER]
+    if len(found) > 1 or not isinstance(found[0], jsontext.Members):
+        raise RefusedError("malformed_signature", f"{_MEMBER} is not one object that holds a {_MEMBER}")
+    block = dict(found[0])
+    if len(block) < len(found[0]):  # two readers would take different ones
+        raise RefusedError("malformed_signature", "the signature has a member twice: each is sent once")
+    token = _text(block, "token")
     if len(token) > _TOKEN_CHARS_MAX:
         raise RefusedError("malformed_signature", "the token is longer than Mailgun's are")
-    signatures = [signature]
-    if _only(block, "parent-signature") is not None:
-        signatures.append(_text(block, "parent-signature"))
-    return _Signed(timestamp, token, signatures)
+    signatures = [_text(block, _MEMBER)]
+    if block.get(_OF_PARENT) is not None:
+        signatures.append(_text(block, _OF_PARENT))
+    return _Signed(_text(block, "timestamp"), token, signatures)
 
 
-def _only(members: jsontext.Members, name: str) -> object:
-    """Return the value of ``name``, None where there is none; of one that is repeated two readers take different ones."""
-    found = [value for named, value in members if named == name]
-    if len(found) > 1:
-        raise RefusedError("malformed_signature", f"the body holds more than one {name}: one is sent")
-    return found[0] if found else None
-
-
-def _text(block: jsontext.Members, name: str) -> str:
-    held = _only(block, name)
+def _text(block: Mapping[str, object], name: str) -> str:
+    held = block.get(name)
     if not isinstance(held, str) or not held:
         raise RefusedError("malformed_signature", f"{name} of the signature is missing, or no text")
     return held

@@ -15,7 +15,7 @@ def page(name: str, words: Declaration) -> str:
     """Return the Markdown of the provider called ``name``."""
     title = words.title or name
     schemes = [sentences.signature(found) for found in words.signatures] or [_of_code(words)]
-    schemes[-1] = [*schemes[-1], *(sentences.timestamp(words) if words.code is None else [])]
+    time = sentences.timestamp(words) if words.code is None else []
     commands = _commands(_source(name), words)
     text = TEMPLATES.get_template("page.md.j2").render(
         name=name,
@@ -27,7 +27,7 @@ def page(name: str, words: Declaration) -> str:
         setup=[sentences.prose(step) for step in words.setup],
         secret=sentences.prose(words.secret).rstrip("."),
         snippet=_snippet(name, words),
-        schemes=schemes,
+        schemes=[[*rows, *time] for rows in schemes],
         event=sentences.event(words.events) if words.code is None else [],
         answers=sentences.answers(words.answers, of_code=words.code is not None),
         retries=sentences.prose(words.retries),
@@ -85,7 +85,7 @@ def _summary(words: Declaration) -> str:
 
 
 def _url(name: str, words: Declaration) -> str:
-    token = next((found.query for found in words.signatures if found.query is not None), None)
+    token = words.signatures[0].query if words.signatures else None
     return f"https://your-host/webhooks/{_source(name)}" + (f"?{token}=SECRET" if token else "")
 
 

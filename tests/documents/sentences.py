@@ -56,7 +56,7 @@ def code(text: str) -> str:
     """Return ``text`` as code that may stand in a table."""
     shown = text.replace("\n", "\\n").replace("\t", "\\t").replace("|", "\\|")
     fence = "``" if "`" in shown else "`"
-    padding = " " if fence == "``" or shown != shown.strip() else ""
+    padding = " " if fence == "``" else ""
     return f"{fence}{padding}{shown}{padding}{fence}"
 
 
@@ -257,14 +257,21 @@ def _where(words: Signature) -> str:
     place = f"the header {either(map(code, _headers(words)))}"
     if words.layout == "pairs":
         return (
-            f"{place}: `name=value` pairs separated by {code(words.separator)}; {code(words.pair or '')} is the signature"
+            f"{place}: `name=value` pairs separated by {_separator(words)}; {code(words.pair or '')} is the signature"
             + (f", after {code(words.prefix)}" if words.prefix else "")
             + ", and while a secret is rolled may occur more than once: any that verifies is enough"
         )
     if words.layout == "list":
         after = f", each after {code(words.prefix)}" if words.prefix else ""
-        return f"{place}: one or several, separated by {code(words.separator)}{after}; any that verifies is enough"
+        return f"{place}: one or several, separated by {_separator(words)}{after}; any that verifies is enough"
     return f"{place}, after {code(words.prefix)}" if words.prefix else place
+
+
+def _separator(words: Signature) -> str:
+    visible = words.separator.strip()
+    if not visible:
+        return "a space"
+    return code(visible) if visible == words.separator else f"{code(visible)} and a space"
 
 
 def _signed(template: str) -> str:
@@ -354,5 +361,5 @@ def _of_id(words: Events) -> str:
 
 def _key_of_event(text: str) -> str:
     noun, _, where = text.partition(":")
-    told = f"{code(noun)} {value(where)}"
+    told = f"{code(noun)}: {value(where)}"
     return told + " (`*`: the type up to its first dot)" if "*" in text else told

@@ -34,6 +34,11 @@ SECRETS = {
     "mail": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
 }
 
+GREETING = {"chat": "slack", "events": "cloudevents", "social": "meta"}
+"""Sources beside those whose providers ask first whether somebody is there: with POST, OPTIONS and GET."""
+GREETING_SECRET = "c9b1-secret-of-those-that-greet"
+VERIFY_TOKEN = "v7-token-of-the-handshake"
+
 
 @dataclass
 class Answer:
@@ -132,6 +137,9 @@ def running(folder: Path, redis_url: str, postgres_url: str, prefix: str, *, tom
     sources = "".join(
         f'[sources.{name}]\nprovider = "{provider}"\nsecrets = ["{SECRETS[name]}"]\n'
         for name, provider in PROVIDERS.items()
+    ) + "".join(
+        f'[sources.{name}]\nprovider = "{provider}"\nsecrets = ["{GREETING_SECRET}"]\nhandshake_secret = "{VERIFY_TOKEN}"\n'
+        for name, provider in GREETING.items()
     )
     config.write_text(
         f'redis_url = "{redis_url}"\npostgres_url = "{postgres_url}"\nlog_format = "json"\n'
@@ -142,6 +150,7 @@ def running(folder: Path, redis_url: str, postgres_url: str, prefix: str, *, tom
     try:
         process.wait_ready()
         adapters = {name: build(provider, [SECRETS[name]]) for name, provider in PROVIDERS.items()}
+        adapters |= {name: build(provider, [GREETING_SECRET]) for name, provider in GREETING.items()}
         yield Gate("127.0.0.1", port, process, adapters)
     finally:
         process.stop()

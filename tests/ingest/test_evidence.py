@@ -19,14 +19,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ingest import adapters, evidence
-from ingest.evidence import Evidence, Secret
+from ingest.evidence import OWN_AGENT, Evidence, Secret
 from tests.consumer.fleet import REPOSITORY
 from tests.fixtures import until
 from tests.ingest.gates import Clients, Gate
 from tests.ingest.running import BODIES, PROVIDERS, SECRETS, Running, running
 from tidegate import rotation
+from tidegate.cli import posting
 from tidegate.embedded import RedisServer
 from tidegate.rotation import Standing
+from tidegate.settings import Settings
 from tidegate.stream import Client, SecretUse, SecretUses, Stream, connect
 from tidegate.stream.keys import secret_uses
 from tidegate.stream.secret_uses import mark
@@ -136,6 +138,22 @@ async def test_it_is_the_secret_that_verified_which_is_counted(stream: Stream, s
     assert (metric(source, "second") - before[0], metric(source, "first") - before[1]) == (1, 0)
 
 
+async def test_our_own_tests_are_no_evidence_that_the_provider_signs_with_a_secret(stream: Stream) -> None:
+    """Else a test every hour, signed with the new secret, would have the old one retired while it is still needed."""
+    settings = Settings()
+    async with running(stream, secrets=BOTH) as gate:
+        assert await post(gate, OLD) == 202
+        await until(counted(uses_of(stream), "old", 1))
+        url = f"{gate.url}/webhooks/crm"
+        signed = posting.sign(gate.sources["crm"], BODIES["crm"], settings, url=url)
+        assert (await posting.post(signed)).accepted
+        await until(counted(uses_of(stream), "new", 1))
+        assert (await known(uses_of(stream)))["old"].since == 0
+        assert await post(gate, NEW) == 202
+    found = await known(uses_of(stream))
+    assert (found["new"].count, found["old"].since) == (2, 1)
+
+
 async def test_a_body_that_was_signed_packed_is_counted_too(stream: Stream) -> None:
     adapter = adapters.build("standard-webhooks", [OLD])
     body = gzip.compress(BODIES["crm"])
@@ -206,30 +224,32 @@ class TestRedisAway:
         server = own_redis()
         async with connect(server.url, timeout_seconds=1) as client:
             uses = SecretUses(client, "t")
-            secrets = [Secret("crm", "new", "0a"), Secret("crm", "old", "0b")]
+            secrets = [Secret("crm", "new", "0a"), Secret("crm", "old", "0b"), Secret("crm", "idle", "0c")]
             clock = Clock()
             kept = Evidence(uses, secrets, clock)
             task = asyncio.create_task(kept.run())
             try:
 
-                async def both() -> bool:
-                    return len(await known(uses)) == 2
+                async def all_known() -> bool:
+                    return len(await known(uses)) == 3
 
-                await until(both)
+                await until(all_known)
                 secrets[1].verified(clock.seconds)
                 await until(counted(uses, "old", 1))
                 server.kill()
                 for _ in range(5):
                     clock.seconds += 1
                     secrets[1].verified(clock.seconds)
+                    secrets[0].verified(clock.seconds, f"{OWN_AGENT}1.0")
                     await kept.flush()
                 secrets[0].verified(clock.seconds)
                 await asyncio.to_thread(server.start)
                 await until(counted(uses, "old", 6))
-                await until(counted(uses, "new", 1))
+                await until(counted(uses, "new", 6))
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+            assert (await known(uses))["idle"].since == 7  # less the five that we sent ourselves
             found = (await known(uses))["old"]
             assert found.first_ms == 1_800_000_000_000
             assert found.last_ms == round(clock.seconds * 1000)

@@ -119,3 +119,14 @@ async def test_microsoft_graph_validates_the_url(stream: Stream, pool: Pool) -> 
         assert status == 401
         status, _, _ = await gate.raw("POST", f"/webhooks/microsoft-graph?token={SECRET}", data=event, headers=JSON)
         assert status == 202
+
+
+async def test_front_gets_its_challenge_back_where_it_is_signed(stream: Stream, pool: Pool) -> None:
+    async with running(stream, pool, sources_of_test=_source("front")) as gate:
+        asked = b'{"type": "sync", "authorization": {"id": "cmp_1"}}'
+        status, _, text = await gate.post("front", asked, X_Front_Challenge="3eZbrw1aBm2r")
+        assert (status, text) == (200, {"challenge": "3eZbrw1aBm2r"})
+        headers = JSON | {"X-Front-Challenge": "3eZbrw1aBm2r"}
+        status, _, _ = await gate.raw("POST", "/webhooks/front", data=asked, headers=headers)
+        assert status == 401
+        assert await gate.waiting() == []

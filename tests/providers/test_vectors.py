@@ -18,17 +18,7 @@ from tidegate.stream import Stream
 
 VALID_MIN = 5
 HOSTILE_MIN = 8
-WAITING: set[str] = {
-    "calendly",
-    "instantly",
-    "intercom",
-    "outreach",
-    "salesloft",
-    "sendgrid",
-    "smartlead",
-    "typeform",
-    "zoom",
-}
+WAITING: set[str] = set()
 """Providers without vectors for now. To be empty: nobody has shown that what these refuse and take is right."""
 
 ALL = [vector for provider in provided() for vector in vectors(provider)]

@@ -51,9 +51,17 @@ async def test_what_others_verified_since_is_counted_for_each(uses: SecretUses) 
     assert (await one(uses, new().label)).since == 0  # what came before it was known says nothing of it
     await uses.tell([new(4, T, T), Used("crm", "0a", "env:OLD", 7, T, T)], T + 2)
     await uses.tell([new(4, T, T)], T + 3)
+    await uses.tell([old(), new()], T + 60_000)  # each minute: it changes nothing
     assert [use.since for use in (await uses.load())["shop"]] == [8, 0]
     await uses.tell([old(1, T + 9, T + 9), new(1, T + 9, T + 9)], T + 10)
     assert [use.since for use in (await uses.load())["shop"]] == [0, 0]
+
+
+async def test_what_we_sent_ourselves_is_a_use_and_no_evidence_against_another(uses: SecretUses) -> None:
+    await uses.tell([old(10, T, T), new()], T)
+    await uses.tell([Used("shop", "0b", new().label, 7, T + 1, T + 9, own=5)], T + 9)
+    first, second = (await uses.load())["shop"]
+    assert (first.since, second.count, second.last_ms) == (2, 7, T + 9)
 
 
 async def test_gates_that_tell_late_or_out_of_order_make_nothing_older(uses: SecretUses) -> None:
@@ -115,6 +123,7 @@ async def test_what_another_hand_wrote_there_hides_no_other_record(
     ):
         await client.hset(secret_uses(prefix), name, b"\xff1e99")
     await client.hset(secret_uses(prefix), mapping={"known_ms:shop:0e": "9" * 400, "known_ms:shop:0f": "-1"})
+    await client.hset(secret_uses(prefix), "known_ms:shop:1a", "999999999999999")  # of no year that a date can have
     await uses.tell([old(1, T, T)], T)
     assert [use.label for use in (await uses.load())["shop"]] == ["env:OLD"]
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import aiohttp
 
 from ingest.adapters.base import Request
+from ingest.evidence import OWN_AGENT
 from ingest.source import Source
+from tidegate import __version__
 from tidegate.errors import UnreachableError, UsageError
 from tidegate.settings import Settings
 
@@ -76,6 +78,10 @@ async def post(signed: Signed, *, timeout_seconds: float = 30.0, redirects: bool
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(timeout_seconds)) as session:
             body = io.BytesIO(signed.request.body)  # aiohttp sends large bytes in one blocking write
             headers = list(signed.headers)
+            if not any(name.lower() == "user-agent" for name, _ in headers):
+                headers.append(
+                    ("User-Agent", f"{OWN_AGENT}{__version__}")
+                )  # no evidence of what the provider signs with
             async with session.post(url, data=body, headers=headers, allow_redirects=redirects) as answer:
                 text = await answer.text(errors="replace")
                 seconds = time.monotonic() - started

@@ -28,7 +28,10 @@ _OF_SECRET = ("label", "known_ms", "held_ms", "count", "first_ms", "last_ms", "s
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What one gate has to tell of one secret: it has it, and since it told last ``count`` requests verified with it."""
+    """What one gate has to tell of one secret: it has it, and since it told last ``count`` requests verified with it.
+
+    ``own`` of them were sent by `tidegate send` and `tidegate sources test`.
+    """
 
     source: str
     mark: str
@@ -36,6 +39,7 @@ class Used:
     count: int = 0
     first_ms: int = 0
     last_ms: int = 0
+    own: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class SecretUse:
 
     ``known_ms``: since when there is a record. ``held_ms``: when a gate last said that it has it, which each does once a
     minute. ``silence_ms``: the longest time without it after which it came again. ``since``: how many requests of the
-    source others have verified after it did, or where it never did, after it was first known.
+    source others have verified after it did, or where it never did, after it was first known; those that we sent ourselves do not
+    count.
     """
 
     mark: str
@@ -79,7 +84,7 @@ class SecretUses:
             return
         args: list[Any] = [now_ms]
         for one in used:
-            args += [one.source, one.mark, one.label, one.count, one.first_ms, one.last_ms]
+            args += [one.source, one.mark, one.label, one.count, one.own, one.first_ms, one.last_ms]
         await limited(lambda: self._tell(keys=[self._key], args=args), CALL_SECONDS)
 
     async def load(self) -> dict[str, list[SecretUse]]:

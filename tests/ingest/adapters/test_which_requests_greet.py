@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ingest.adapters import build
-from ingest.adapters.base import Adapter
+from ingest.adapters.base import Adapter, RefusedError
 from tests.ingest.adapters.requests import NOW, request
 from tidegate import jsontext
 
@@ -57,6 +57,25 @@ def test_a_condition_may_be_met_in_the_header_or_in_the_body(value: str) -> None
 
 def test_a_handshake_known_by_its_header_is_answered_from_its_body() -> None:
     assert greeted(adapter(header__kind="hello"), b'{"challenge": "c"}', kind="hello") == b"c"
+
+
+def test_a_ping_known_by_its_header_alone_need_be_no_json() -> None:
+    own = {
+        "acme": {
+            "signature": {"kind": "hmac", "header": "X-Acme-Signature"},
+            "handshakes": [{"signed": False, "when": {"header:kind": "ping"}}],
+        }
+    }
+    asked = build("acme", ["secret"], own=own)
+    assert greeted(asked, b"webhook_id=7", kind="ping") == b""
+    assert greeted(asked, b"webhook_id=7", kind="event") is None
+
+
+@pytest.mark.parametrize("body", [b"hello", b"", b'{"other": "c"}'])
+def test_without_what_is_to_be_echoed_a_handshake_is_refused(body: bytes) -> None:
+    with pytest.raises(RefusedError) as raised:
+        greeted(adapter(header__kind="hello"), body, kind="hello")
+    assert raised.value.reason == "malformed_body"
 
 
 def test_a_header_that_occurs_twice_makes_no_handshake() -> None:

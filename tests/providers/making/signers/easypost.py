@@ -25,4 +25,6 @@ SIGNER = hmac_signer(
     bodies=payloads("easypost"),
     accepts=accepts,
     asked="easypost",
+    # With what stands before each they are more than any header may hold, and never come to be verified.
+    leaves_out=frozenset({"a thousand signatures, none of them right"}),
 )

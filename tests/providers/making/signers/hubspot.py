@@ -44,6 +44,12 @@ def _older(signer: Signer, body: Body, version: str, *, secret: str | None = Non
     return bare.with_header(OLDER, made).with_header(VERSION, version)
 
 
+def _got(signer: Signer, query: str, version: str) -> Request:
+    url = signer.url + query
+    made = signature.get_signature(signer.secret, "", version, url, "GET")
+    return Request("GET", url, ((OLDER, made), (VERSION, version)), b"")
+
+
 def more(signer: Signer) -> Iterator[Case]:
     crm, workflow = signer.bodies[0], signer.bodies[5]
     v1, v2 = _older(signer, crm, "v1"), _older(signer, workflow, "v2")
@@ -54,6 +60,10 @@ def more(signer: Signer) -> Iterator[Case]:
     yield Case("v3 and v1", both, valid=True)
     queried = signer.signed(url=f"{signer.url}?a=1&b=2")
     yield Case("v3 with a query", queried, valid=True)
+    got = _got(signer, "?eventId=w-2&event=signed_up&note=Zo%C3%AB", "v2")
+    yield Case("a workflow by GET, v2", got, valid=True)
+    yield Case("other parameters of a GET than were signed", replace(got, url=f"{got.url}&paid=1"))
+    yield Case("a POST of what was signed as GET", replace(got, method="POST"))
     yield Case("a bad v3 beside a good v1", both.with_header(V3, "A" * 43 + "="))
     yield Case("an empty v3 beside a good v1", both.with_header(V3, ""))
     yield Case(
