@@ -27,7 +27,11 @@ SIGNED = [
 def is_plain(words: Declaration) -> bool:
     """Tell whether the type is one value that a request brings; else --type may have to be given."""
     kind = words.events.type
-    return words.code is None and isinstance(kind, str) and not any(part.startswith(("=", "query:")) for part in kind.split(" | "))
+    return (
+        words.code is None
+        and isinstance(kind, str)
+        and not any(part.startswith(("=", "query:")) for part in kind.split(" | "))
+    )
 
 
 def split(adapter: Adapter, payload: Payload) -> list[Parsed]:
