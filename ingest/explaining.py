@@ -6,15 +6,17 @@ No secret, no whole signature and of the body no more than its ends is in any st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ingest import diagnosis, explaining_tokens
 from ingest.adapters import shapes, templates
 from ingest.adapters.base import Adapter, RefusedError, Request, same
+from ingest.adapters.declared import DeclaredAdapter
 from ingest.adapters.hashes import HashVerifier
 from ingest.adapters.header_layout import Layout
 from ingest.adapters.in_words import InWords, Worded
 from ingest.adapters.stamps import Stamp
-from ingest.steps import NAMES_MAX, Step, ends, headers, near, shown_name, start, times
+from ingest.steps import NAMES_MAX, Step, ends, headers, near, of_secret, shown_name, start, times
 from tidegate.errors import UsageError
 from tidegate.telemetry import redaction
 
@@ -22,21 +24,50 @@ _GIVEN_MAX = 4
 _PUBLIC = ("ecdsa-p256", "ed25519")
 
 
-def steps(adapter: Adapter, request: Request, now_seconds: float) -> list[Step]:
-    """Return how ``adapter`` judges ``request`` at ``now_seconds``, up to where it can go no further. Never raises."""
+def steps(adapter: Adapter, request: Request, now_seconds: float, *, labels: Sequence[str] = ()) -> list[Step]:
+    """Return how ``adapter`` judges ``request`` at ``now_seconds``, up to where it can go no further. Never raises.
+
+    ``labels`` are what its secrets are called, where they are called anything.
+    """
     judged = adapter.in_words(request) if isinstance(adapter, Worded) else None
     if judged is None:
-        return list(_outside(adapter, request, now_seconds))
-    return list(_Telling(adapter, judged, now_seconds).all())
+        found = list(_outside(adapter, request, now_seconds))
+    else:
+        found = list(_Telling(adapter, judged, now_seconds).all())
+    return [_labelled(step, labels) for step in found]
 
 
-def _outside(adapter: Adapter, request: Request, now_seconds: float) -> Iterator[Step]:
+def _labelled(step: Step, labels: Sequence[str]) -> Step:
+    if step.secret is None or step.secret >= len(labels) or labels[step.secret] == f"secret {step.secret + 1}":
+        return step
+    return replace(step, told=f"{labels[step.secret]}: {step.told}")
+
+
+def _outside(adapter: Adapter, request: Request, now_seconds: float, secrets: Sequence[str] = ()) -> Iterator[Step]:
     """Tell what can be seen of a scheme that no words describe."""
     scheme = adapter.scheme(request)
-    yield Step("headers", f"bears {scheme}{near(request, ())}", scheme != "none")
+    yield Step("scheme", scheme if scheme != "none" else f"none{near(request, ())}", scheme != "none")
+    if request.url:
+        yield Step("url", diagnosis.shown_url(request.url, adapter.masked))
     behind = adapter.clock_difference(request, now_seconds)
     if behind is not None:
         yield Step("time", _clock(behind))
+    for index in range(len(secrets)):
+        yield _alone(adapter, request, now_seconds, secrets, index, "")
+
+
+def _alone(
+    adapter: Adapter, request: Request, now_seconds: float, secrets: Sequence[str], index: int, what: str
+) -> Step:
+    """Tell whether one of several secrets, alone, verifies ``request``. Words have those with `otherwise` only."""
+    assert isinstance(adapter, DeclaredAdapter)
+    try:
+        adapter.otherwise(secrets=[secrets[index]]).verify(request, now_seconds)
+    except UsageError as error:
+        return of_secret(index, len(secrets), str(error), good=False)
+    except RefusedError as refused:
+        return of_secret(index, len(secrets), f"{what}does not verify it ({refused.reason})", good=False)
+    return of_secret(index, len(secrets), f"{what}verifies it", good=True)
 
 
 class _Telling:
@@ -55,7 +86,7 @@ class _Telling:
         elif words.kind in ("token", "basic"):
             yield from explaining_tokens.steps(self._judged)
         else:
-            yield from _outside(self._adapter, self._request, self._now_seconds)
+            yield from _outside(self._adapter, self._request, self._now_seconds, self._judged.secrets)
 
     def _signed(self) -> Iterator[Step]:
         words, request = self._words, self._request
@@ -151,33 +182,19 @@ class _Telling:
     def _secrets(self, given: Sequence[str], timestamp: str) -> Iterator[Step]:
         """Tell of each secret what it makes of it."""
         secrets = self._judged.secrets
-        for number, secret in enumerate(secrets, start=1):
-            name = "secret" if len(secrets) == 1 else f"secret {number}"
+        for index, secret in enumerate(secrets):
             if self._words.kind in _PUBLIC or secret.startswith("whpk_"):
-                yield self._of_one(name, secret)
+                yield _alone(self._adapter, self._request, self._now_seconds, secrets, index, "a public key, which ")
                 continue
             try:
                 (expected,) = HashVerifier(self._words, None, [secret]).expected(self._request, timestamp)
             except UsageError as error:
-                yield Step(name, str(error), good=False)
+                yield of_secret(index, len(secrets), str(error), good=False)
                 continue
             good = any(same(expected, text) for text in given)
             seen = " and ".join(f"{start(text)} ({len(text)})" for text in given[:_GIVEN_MAX])
             told = f"makes {start(expected)} ({len(expected)} characters), "
-            yield Step(name, told + ("as given" if good else f"given is {seen}"), good)
-
-    def _of_one(self, name: str, secret: str) -> Step:
-        """Tell whether one public key, alone, verifies it."""
-        otherwise = getattr(self._adapter, "otherwise", None)
-        if otherwise is None:
-            return Step(name, "a public key")
-        try:
-            otherwise(secrets=[secret]).verify(self._judged.request, self._now_seconds)
-        except UsageError as error:
-            return Step(name, str(error), good=False)
-        except RefusedError as refused:
-            return Step(name, f"a public key, which does not verify it ({refused.reason})", good=False)
-        return Step(name, "a public key, which verifies it", good=True)
+            yield of_secret(index, len(secrets), told + ("as given" if good else f"given is {seen}"), good=good)
 
     def _masked(self, text: str) -> str:
         return redaction.text(self._adapter.masked(text))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ingest.adapters.base import same
 from ingest.adapters.in_words import InWords
 from ingest.adapters.values import query
-from ingest.steps import Step, headers, times
+from ingest.steps import Step, headers, of_secret, times
 from tidegate import jsontext
 
 
@@ -52,12 +52,13 @@ def _of_password(judged: InWords, given: str) -> Iterator[Step]:
     except (binascii.Error, ValueError):
         yield Step("read", "not base64 of user:password", good=False)
         return
-    for name, secret in _named(judged):
+    for index, secret in enumerate(judged.secrets):
         known, _, right = secret.partition(":")
         if not colon or not same(known, user):
-            yield Step(name, "another user", good=False)
+            told, good = "another user", False
         else:
-            yield _against(name, right, password, "the same user, and for password")
+            told, good = _against(right, password, "the same user, and for password")
+        yield of_secret(index, len(judged.secrets), told, good=good)
 
 
 def _of_query(judged: InWords, parameter: str) -> Iterator[Step]:
@@ -86,22 +87,17 @@ def _of_body(judged: InWords, member: str) -> Iterator[Step]:
 
 
 def _compared(judged: InWords, given: str) -> Iterator[Step]:
-    for name, secret in _named(judged):
-        yield _against(name, secret, given, "given is")
+    for index, secret in enumerate(judged.secrets):
+        told, good = _against(secret, given, "given is")
+        yield of_secret(index, len(judged.secrets), told, good=good)
 
 
-def _named(judged: InWords) -> Iterator[tuple[str, str]]:
-    for number, secret in enumerate(judged.secrets, start=1):
-        yield "secret" if len(judged.secrets) == 1 else f"secret {number}", secret
-
-
-def _against(name: str, secret: str, given: str, what: str) -> Step:
+def _against(secret: str, given: str, what: str) -> tuple[str, bool]:
+    """Return how the two compare, and whether they are the same."""
     if same(secret, given):
-        return Step(name, "as given", good=True)
+        return "as given", True
     if same(secret.strip(), given.strip()):
-        return Step(name, f"{what} the same but for space around it", good=False)
+        return f"{what} the same but for space around it", False
     if same(secret.lower(), given.lower()):
-        return Step(name, f"{what} the same but for capitals", good=False)
-    return Step(
-        name, f"{what} another one: {times(len(given), 'character')}, where {len(secret)} are configured", good=False
-    )
+        return f"{what} the same but for capitals", False
+    return f"{what} another one: {times(len(given), 'character')}, where {len(secret)} are configured", False

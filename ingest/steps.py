@@ -19,11 +19,17 @@ _SHOWN_CHARS = 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``good`` says whether this step passes; None where it only tells."""
+    """``good`` says whether this step passes; None where it only tells. ``secret`` is which one it is about."""
 
     name: str
     told: str
     good: bool | None = None
+    secret: int | None = None
+
+
+def of_secret(index: int, count: int, told: str, *, good: bool) -> Step:
+    """Return the step about one of ``count`` secrets."""
+    return Step("secret" if count == 1 else f"secret {index + 1}", told, good, index)
 
 
 def headers(request: Request, wanted: Sequence[Sequence[str]]) -> Step:

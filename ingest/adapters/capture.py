@@ -40,15 +40,17 @@ def check(
     *,
     default_adapter: Adapter | None,
     default_now: float,
+    labels: Sequence[str] = (),
     others: Mapping[str, Adapter] | None = None,
     own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Verdict:
     """Return whether the captured request in ``line`` is authentic, and if not, why as far as can be told.
 
     ``line`` is the parsed JSON: ``method``, ``url``, ``headers`` as [name, value] pairs, ``body`` (text, sent as UTF-8)
-    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` (or a list of them), ``options`` of its source
-    and ``at`` (or ``now``), the Unix seconds at which to check. ``others`` are the configured sources, ``own`` the declarations of the
-    user's own providers. Never raises for what is in the line.
+    or ``body_base64``; and where they differ from the defaults ``provider``, ``secret`` (or a list of them), ``options``
+    of its source and ``at`` (or ``now``), the Unix seconds at which to check. ``labels`` are those of the default's secrets,
+    ``others`` the configured sources, ``own`` the declarations of the user's own providers. Never raises for what is in
+    the line.
     """
     try:
         held = _object(line)
@@ -59,7 +61,8 @@ def check(
         return Verdict(False, "bad_line", str(error))
     except UsageError as error:
         return Verdict(False, "config_error", str(error))
-    judged = explaining.steps(adapter, request, now_seconds)
+    named = labels if adapter is default_adapter else ()
+    judged = explaining.steps(adapter, request, now_seconds, labels=named)
     refusal = _refusal(adapter, request, now_seconds)
     if refusal is not None and request.method in adapter.greets - adapter.methods - {"POST"}:
         # No event comes by this method, so that nobody signs it: the handshake itself is all there is to check.

@@ -79,7 +79,8 @@ def test_in_a_file_there_is_a_line_a_request_unless_steps_are_asked_for(folder: 
 
 def test_a_source_of_a_provider_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "tidegate.toml").write_text(
-        f'[sources.acme]\nprovider = "acme"\nsecrets = ["{SECRET}"]\n[sources.old]\nprovider = "acme"\nsecrets = ["old"]\n'
+        f'[sources.acme]\nprovider = "acme"\nsecrets = [{{ value = "{SECRET}", label = "of May" }}]\n'
+        '[sources.old]\nprovider = "acme"\nsecrets = ["old"]\n'
         '[providers.acme.signature]\nkind = "hmac"\nheader = "X-Acme"\n'
     )
     headers, _ = build("acme", ["old"], own={"acme": {"signature": {"kind": "hmac", "header": "X-Acme"}}}).sign(
@@ -90,4 +91,5 @@ def test_a_source_of_a_provider_of_ones_own(tmp_path: Path) -> None:
     done = run("verify", "acme", "--requests", "-", "--json", cwd=tmp_path, stdin=lines)
     verdicts = [json.loads(one) for one in done.stdout.splitlines()]
     assert "secret of source old" in verdicts[0]["detail"]
+    assert [step["text"][:13] for step in verdicts[0]["steps"] if step["step"] == "secret"] == ["of May: makes"]
     assert verdicts[1]["valid"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -103,6 +104,8 @@ def test_each_secret_is_told_apart() -> None:
     seen = signed(build("stripe", ["new"]), BODY)
     found = told(build("stripe", ["old", "new"]), seen)
     assert (found["secret 1"].good, found["secret 2"].good) == (False, True)
+    named = steps(build("stripe", ["old", "new"]), seen, NOW, labels=["env:OLD", "secret 2"])
+    assert [step.told.partition(" ")[0] for step in named if step.secret is not None] == ["env:OLD:", "makes"]
     assert failing(build("svix", ["b2xk" * 8, SECRET]), signed(build("svix", [SECRET]), BODY)) == ["secret 1"]
 
 
@@ -130,6 +133,18 @@ def test_secrets_sent_as_they_are_are_compared_and_not_shown(sent: str, configur
     seen = signed(build("postmark", ["ada:secret"]), b"{}")
     assert "the same user" in told(build("postmark", [f"ada:{configured}"]), seen)["secret"].told
     assert told(build("postmark", ["eve:secret"]), seen)["secret"].told == "another user"
+
+
+def test_of_a_scheme_that_no_words_describe_scheme_url_and_each_secret_are_told() -> None:
+    words = {"AccountSid": "AC1", "MessageSid": "SM1", "MessageStatus": "sent"}
+    body = urlencode(words).encode()
+    seen = signed(build("twilio", ["new"]), body, url="https://hooks.example.com/twilio?key=hunter2")
+    found = told(build("twilio", ["old", "new"]), seen)
+    assert (found["secret 1"].good, found["secret 2"].good) == (False, True)
+    assert found["url"].told == "https://hooks.example.com/twilio"
+    assert found["scheme"].good
+    none = told(build("twilio", ["new"]), request(body, [("x-signature", "a")]))
+    assert none["scheme"] == Step("scheme", "none; there is x-signature", good=False)
 
 
 def test_public_keys_are_told_apart_from_what_they_do_not_verify() -> None:

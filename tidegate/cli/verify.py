@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -54,12 +54,13 @@ def command(context: Context, source: str | None, file: TextIO, as_json: bool, e
     configured = {name: found.adapter for name, found in service.sources(settings).items()} if source else {}
     if source and source not in configured:
         raise UsageError(f"no source {source!r} in the settings; there are: {', '.join(sorted(configured)) or 'none'}")
+    labels = settings.sources[source].labels if source else ()
     view = _Json() if as_json else _Lines(explain)
     failed = 0
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
-        verdict = _verdict(line, configured.get(source or ""), configured, settings.providers)
+        verdict = _verdict(line, configured.get(source or ""), labels, configured, settings.providers)
         failed += not verdict.valid
         view.show(number, verdict)
     sys.exit(1 if failed else 0)
@@ -68,6 +69,7 @@ def command(context: Context, source: str | None, file: TextIO, as_json: bool, e
 def _verdict(
     line: str,
     adapter: Adapter | None,
+    labels: Sequence[str],
     others: Mapping[str, Adapter],
     own: Mapping[str, Mapping[str, Any]],
 ) -> Verdict:
@@ -75,7 +77,7 @@ def _verdict(
         parsed = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Verdict(False, "bad_line", f"the line is not JSON: {error}")
-    return check(parsed, default_adapter=adapter, default_now=time.time(), others=others, own=own)
+    return check(parsed, default_adapter=adapter, default_now=time.time(), labels=labels, others=others, own=own)
 
 
 class _Json:
