@@ -208,7 +208,7 @@ class Gate:
             if reply is not None:
                 with contextlib.suppress(RefusedError):  # most handshakes are signed by nobody
                     signer = source.secrets[source.adapter.verify(request.signed, now_seconds)]
-                    signer.verified(now_seconds, head.header("user-agent"))
+                    signer.verified(now_seconds, head.user_agent)
                 raise _GreetedError(_answer(reply))
             verified = source.adapter.verify(request.signed, now_seconds)
         except RefusedError as refused:
@@ -219,7 +219,7 @@ class Gate:
                 verified = source.adapter.verify(replace(request.signed, body=body), now_seconds)
             except RefusedError:
                 raise refused from None
-        source.secrets[verified].verified(now_seconds, head.header("user-agent"))
+        source.secrets[verified].verified(now_seconds, head.user_agent)
         request.authentic = True
         if jsontext.is_deeper(plain, self._limits.json_depth_max):
             detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
@@ -290,7 +290,7 @@ class Gate:
             address=head.address,
             request_id=head.request_id,
             content_type=head.content_type,
-            user_agent=head.header("user-agent"),
+            user_agent=head.user_agent,
             now_seconds=time.time(),
         )
 

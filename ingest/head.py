@@ -35,6 +35,7 @@ class Head:
     coding: str
     has_body: bool
     hosts: int
+    user_agent: str = ""
 
     @classmethod
     def of(cls, scope: Scope) -> Head:
@@ -57,6 +58,7 @@ class Head:
             coding=", ".join(value for value in given.get("content-encoding", []) if value).lower(),
             has_body="transfer-encoding" in given or any(value != "0" for value in given.get("content-length", [])),
             hosts=len(given.get("host", [])) if scope["http_version"] != "1.0" else 1,
+            user_agent=given["user-agent"][0] if "user-agent" in given else "",
         )
 
     def header(self, name: str) -> str:
