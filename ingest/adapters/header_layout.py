@@ -44,9 +44,9 @@ class Layout:
             return [self._bare(value) for value in borne], _NO_PAIRS
         if self._layout == "pairs":
             pairs = self._pairs(borne)
-            given = [
-                value[len(self._prefix) :] for value in pairs.get(self._pair, ()) if value.startswith(self._prefix)
-            ]
+            given = pairs.get(self._pair, [])
+            if self._prefix:
+                given = [value[len(self._prefix) :] for value in given if value.startswith(self._prefix)]
             if not given:
                 raise RefusedError("wrong_scheme", f"{self._shown} holds no {self._pair}= signature")
             return given, pairs
@@ -60,7 +60,8 @@ class Layout:
         if self._layout != "pairs":
             return _NO_PAIRS
         try:
-            return self._pairs([value for name in self._names for value in request.values(name)])
+            borne = [value for name in self._names for value in request.values(name)]
+            return self._pairs(borne) if borne else _NO_PAIRS
         except RefusedError:
             return _NO_PAIRS
 
@@ -78,7 +79,9 @@ class Layout:
         return value[len(self._prefix) :]
 
     def _parts(self, borne: Sequence[str]) -> list[str]:
-        parts = [part for value in borne for part in value.split(self._separator, SIGNATURES_MAX + 1)]
+        parts = borne[0].split(self._separator, SIGNATURES_MAX + 1)
+        for value in borne[1:]:
+            parts += value.split(self._separator, SIGNATURES_MAX + 1)
         if len(parts) > SIGNATURES_MAX:
             raise RefusedError(
                 "malformed_signature", f"more than {SIGNATURES_MAX} signatures: a rotation needs two or three"

@@ -18,6 +18,8 @@ from tidegate import jsontext
 ELEMENTS_MAX = 10_000
 """No provider sends a tenth. A million of the shortest fit into a body, and would keep all others waiting."""
 FIELDS_MAX = 1000
+_FAULT_CHARS_MAX = 150
+"""Of what is said to be missing: some providers' ids are sought in ten places, and it is to be one line in a terminal."""
 _SECONDS_MAX = 100_000_000_000
 """Smaller numbers are Unix seconds (until the year 5138), larger ones milliseconds (since 1973)."""
 
@@ -81,10 +83,10 @@ class Splitter:
         kind, fault = self._kind(context)
         named = self._id(context)
         if named is None:
-            missing = f"there is no {_said(self._words.id)}, which tells an event from another"
+            missing = f"nothing tells this event from another: there is no {_said(self._words.id)}"[:_FAULT_CHARS_MAX]
             if alone:
                 raise RefusedError("no_event_id", missing)
-            return Parsed(content_id(context.payload), kind, None, "", context.payload, malformed=missing[:150])
+            return Parsed(content_id(context.payload), kind, None, "", context.payload, malformed=missing)
         return Parsed(
             provider_event_id=bounded(named),
             event_type=kind,

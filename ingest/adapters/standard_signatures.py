@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,12 +22,6 @@ from tidegate.errors import UsageError
 
 _MESSAGE_ID = re.compile(r"[!-\-/-~]+")
 """Visible ASCII without the full stop, which separates id, time and body in what is signed."""
-
-
-class _Signed(NamedTuple):
-    message_id: str
-    timestamp: str
-    signatures: str
 
 
 class StandardSignatures:
@@ -75,14 +68,15 @@ class StandardSignatures:
         Versions unknown to us are passed over, as the specification asks, and so is what cannot be read next to what
         can: neither makes a good signature bad.
         """
-        message_id, timestamp, listed = self._signed(request)
+        message_id, timestamp = _header(request, self._ids), _header(request, self._timestamps)
+        listed = _header(request, self._signatures)
         self._stamp.check(timestamp, now_seconds)
         if not _MESSAGE_ID.fullmatch(message_id):
             raise RefusedError(
                 "malformed_signature",
                 "the message id holds a full stop, or is not visible ASCII: the specification forbids both",
             )
-        entries = [entry for entry in listed.split(" ") if entry]
+        entries = [entry for entry in listed.split(" ") if entry] if " " in listed else [listed]
         if len(entries) > SIGNATURES_MAX:
             raise RefusedError(
                 "malformed_signature", f"more than {SIGNATURES_MAX} signatures: a rotation needs two or three"
@@ -132,11 +126,6 @@ class StandardSignatures:
         if "v1" in borne and not self._symmetric:
             return "signed v1, and no key for that is configured: put the endpoint's secret (whsec_...) into secrets"
         return "signed in no version that we know: v1 and v1a"
-
-    def _signed(self, request: Request) -> _Signed:
-        return _Signed(
-            _header(request, self._ids), _header(request, self._timestamps), _header(request, self._signatures)
-        )
 
     def _any_hmac(self, content: bytes, signatures: Sequence[str]) -> int | None:
         for index, mac in self._symmetric:

@@ -7,6 +7,7 @@
 | of_json.py      | targets for tidegate.jsontext                                             |
 | of_wire.py      | targets for tidegate.wire                                                 |
 | of_adapter.py   | targets for the provider adapters, signed and unsigned                    |
+| of_declared.py  | targets for the providers declared in words, all of them at once          |
 | of_capture.py   | a target for `tidegate verify`                                            |
 | of_unpacking.py | a target for ingest.unpacking                                             |
 | targets.py      | all of them by name                                                       |

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import of_adapter, of_capture, of_json, of_unpacking, of_wire
+from tests.fuzz import of_adapter, of_capture, of_declared, of_json, of_unpacking, of_wire
 from tests.fuzz.target import Target
 
 
@@ -13,7 +13,5 @@ def _planted(raw: bytes) -> None:
 
 
 PLANTED = Target("planted-fault", _planted, [b"gate"])
-TARGETS = {
-    target.name: target
-    for target in (*of_json.TARGETS, *of_wire.TARGETS, *of_adapter.TARGETS, *of_capture.TARGETS, *of_unpacking.TARGETS)
-}
+_MODULES = (of_json, of_wire, of_adapter, of_declared, of_capture, of_unpacking)
+TARGETS = {target.name: target for module in _MODULES for target in module.TARGETS}

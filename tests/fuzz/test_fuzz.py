@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ingest.adapters import splitting, standard_signatures
+from ingest.adapters import hashes, splitting, standard_signatures, twilio
 from ingest.adapters.body_secret import BodySecret
 from ingest.adapters.standard_signatures import StandardSignatures
 from tests.fuzz import engine
@@ -96,6 +96,14 @@ def _does_not_sign_the_body(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(standard_signatures, "_content", lambda message_id, timestamp, _body: message_id.encode())
 
 
+def _takes_any_hash(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hashes, "same", lambda *_: True)
+
+
+def _does_not_sign_the_fields(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(twilio, "_signed_fields", lambda _: b"")
+
+
 def _keeps_the_secret(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BodySecret, "_without_copies", lambda _self, rest: rest)
 
@@ -119,6 +127,8 @@ def _forgets_the_history(patch: pytest.MonkeyPatch) -> None:
         (_lets_an_error_through, "standard-webhooks-signed", b"nul"),
         (_takes_any_signature, "standard-webhooks-hostile", FORGED),
         (_does_not_sign_the_body, "svix-signed", None),
+        (_takes_any_hash, "declared-hostile", b"stripe\nhttps://a/\nstripe-signature: t=1789000000,v1=00\n\n{ }"),
+        (_does_not_sign_the_fields, "declared-signed", None),
         (_keeps_the_secret, "lemlist-signed", None),
         (_does_not_bound_ids, "lemlist-signed", b'{"_id":"%s"}' % (b"x" * 300)),
         (_forgets_the_history, "wire-parse", None),
