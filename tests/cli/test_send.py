@@ -14,6 +14,7 @@ import pytest
 
 from ingest import service
 from ingest.adapters import catalogue
+from ingest.adapters.declaration import Declaration
 from ingest.source import Source
 from tests.cli.test_commands import run
 from tests.ingest.adapters.secrets_of import secret_for
@@ -241,6 +242,20 @@ def test_types_are_listed_and_another_is_exit_2(folder: Path) -> None:
 def test_whose_key_is_public_cannot_be_sent_for_and_it_is_said_what_to_do(folder: Path) -> None:
     done = run("send", "public", "--dry-run", cwd=folder)
     assert (done.returncode, "tidegate rejects" in done.stderr) == (2, True)
+
+
+def test_a_sample_goes_with_its_own_content_type() -> None:
+    form = "application/x-www-form-urlencoded"
+    words = Declaration.model_validate(
+        {
+            "signature": {"kind": "token", "header": "X-Token"},
+            "samples": [{"type": "a", "body": "a=1", "content_type": form}, {"type": "b", "body": "{}"}],
+        }
+    )
+    assert payloads.sample(words).headers == [("Content-Type", form)]
+    assert payloads.sample(words, event_type="b").headers == [("Content-Type", "application/json")]
+    own = [("content-type", "application/x-own")]
+    assert payloads.of_file(words, b"x", event_type="b", headers=own).headers == own
 
 
 def test_a_payload_is_needed_where_there_is_no_sample(settings: Settings) -> None:
