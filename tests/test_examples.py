@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ingest import service
+from ingest.adapters import catalogue
 from tidegate.cli.main import cli
 from tidegate.settings import Settings, load, reveal
 
@@ -47,14 +48,21 @@ def test_the_example_settings_are_the_defaults_and_three_sources_that_work() -> 
     }
 
 
-def test_every_line_that_is_commented_out_is_a_setting_at_its_default(tmp_path: Path) -> None:
+def test_every_line_that_is_commented_out_is_a_setting_at_its_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     admin = tmp_path / "admin"
     admin.write_text("long and random\n")
     uncommented = re.sub(r"(?m)^#(?=[a-z\[])", "", TOML).replace("/run/secrets/admin", str(admin))
     assert uncommented.count("\n[") > 8
     assert "\nshards = 1" in uncommented, "the pattern above finds no setting any more"
     (tmp_path / "tidegate.toml").write_text(uncommented)
-    shown = load(tmp_path / "tidegate.toml").model_dump(exclude={"sources"})
+    monkeypatch.setenv("META_APP_SECRET", "of-the-app")
+    monkeypatch.setenv("META_VERIFY_TOKEN", "made-up")
+    settings = load(tmp_path / "tidegate.toml")
+    assert {"pages", "crm"} < service.sources(settings).keys()
+    assert catalogue.find("acme", settings.providers, {}).signatures
+    shown = settings.model_dump(exclude={"sources", "providers"})
     defaults = dict(_leaves(Settings().model_dump(exclude={"sources"})))
     differing = {name: value for name, value in _leaves(shown) if value != defaults[name]}
     assert set(differing) == {name for name, value in defaults.items() if value is None}
