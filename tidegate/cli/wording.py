@@ -56,7 +56,7 @@ def signature(words: Signature) -> str:
         sent = " or ".join(f"{prefix}-signature" for prefix in words.prefixes)
         return f"Standard Webhooks: v1 (HMAC-SHA256) and v1a (Ed25519), in {sent}, over id, time and body"
     if words.kind not in ("hmac", "digest", "ecdsa-p256", "ed25519"):
-        return f"the scheme called {words.kind}"
+        return f"{_scheme(words)}, as {words.kind} does it"
     where = f"in {_headers(words)}"
     if words.layout == "pairs":
         where += f" as {words.pair}="
