@@ -16,6 +16,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := tidegate ingest consumer dlq tests
 
+# Tests of these need no server, so that one round of them is enough.
+SERVERLESS := tests/ingest/adapters tests/documents tests/fuzz
+
 .PHONY: help setup demo up test test-installed check format docs chaos fuzz bench vectors lock clean
 
 help: ## print this list
@@ -47,7 +50,7 @@ test: setup check ## check, then all tests; servers: TIDEGATE_TEST_SERVERS=auto|
 	$(BIN)/python -m pytest
 
 test-installed: setup ## the tests without processes, on the redis-server and PostgreSQL that this machine has installed
-	TIDEGATE_TEST_SERVERS=installed $(BIN)/python -m pytest -m 'not process'
+	TIDEGATE_TEST_SERVERS=installed $(BIN)/python -m pytest -m 'not process' $(SERVERLESS:%=--ignore %)
 
 check: setup ## formatting, lint, types, import rules; changes nothing
 	$(BIN)/ruff format --check $(CODE)

@@ -31,7 +31,9 @@ class Answer:
 async def send(answer: Answer, head: Head, send: Send, *, hsts_seconds: int, unread: bool) -> None:
     """Send ``answer`` to the request of ``head``; ``unread``: its body was not read to the end."""
     headers = [*answer.headers, *HARDENING, (b"x-request-id", head.request_id.encode())]
-    if answer.status != 204:
+    if answer.status == 204:  # without a body, and so without its type
+        headers = [pair for pair in headers if pair[0] != b"content-type"]
+    else:
         headers.append((b"content-length", str(len(answer.body)).encode()))
     if hsts_seconds and head.scheme == "https":
         headers.append((b"strict-transport-security", f"max-age={hsts_seconds}".encode()))
