@@ -4,7 +4,8 @@ A *value* is a short text that says where something is found in a request:
 
 - a path into the JSON of the event, names and list positions joined by dots: `data.object.id`, `messages.0.id`;
 - `$.` and a path, into the whole body where a request brings several events; `header:NAME`; `query:NAME`; `signed-time`,
-  the time that the request says it was signed at; `content`, a hash of the event's bytes; `=text`, that text;
+  the time that the request says it was signed at; `content`, a hash of the event's bytes; `arrival`, a text that is new each
+  time, for events that nothing in them tells apart; `=text`, that text;
 - several of these with ` | ` between them: the first that is there.
 
 Where several values make one (a list), all are joined; a `?` at the end of one says that it may be absent.
