@@ -52,6 +52,16 @@ def outreach(delivered_at: str = "2026-11-24T10:00:00Z", **attributes: Any) -> d
     return {"data": data, "meta": {"eventName": "mailing.updated", "deliveredAt": delivered_at}}
 
 
+def figma(**held: Any) -> dict[str, Any]:
+    return {
+        "event_type": "LIBRARY_PUBLISH",
+        "webhook_id": "22",
+        "timestamp": "2026-11-24T10:00:00Z",
+        "file_key": "z",
+        **held,
+    }
+
+
 OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "lead_id": 7}
 
 
@@ -80,6 +90,17 @@ OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "le
         ),
         ("outreach", outreach(openCount=1), outreach(openCount=2)),
         ("outreach", outreach(), outreach("2026-11-24T10:00:01Z")),
+        # One publication of a library is one event for its components and one for its styles, of the same moment.
+        (
+            "figma",
+            figma(created_components=[{"key": "c"}]),
+            figma(created_components=[], created_styles=[{"key": "s"}]),
+        ),
+        (
+            "docusign",
+            {"event": "template-created", "data": {"templateId": "t"}},
+            {"event": "template-created", "data": {"templateId": "u"}},
+        ),
         ("instantly", {"event_type": "email_sent", "timestamp": "a"}, {"event_type": "email_sent", "timestamp": "b"}),
     ],
 )
@@ -97,6 +118,7 @@ def test_what_changes_with_each_delivery_is_no_part_of_an_id() -> None:
     requests = [identified("outreach", outreach(), headers={"Outreach-Webhook-ID": name}) for name in ("r1", "r2")]
     assert requests[0] == requests[1]
     assert identified("smartlead", smartlead()) == identified("smartlead", smartlead(secret_key="older"))
+    assert identified("figma", figma(retries=0)) == identified("figma", figma(retries=1))
 
 
 def test_salesloft_says_in_a_header_what_happened_to_the_record_in_the_body() -> None:
@@ -113,3 +135,35 @@ def test_intercoms_own_id_goes_before_the_content() -> None:
     assert identified("intercom", event) == identified("intercom", event | {"delivery_attempts": 2}) == "notif_1"
     ping = {"topic": "ping", "id": None, "created_at": 1}
     assert identified("intercom", ping) != identified("intercom", ping | {"created_at": 2})
+
+
+@pytest.mark.parametrize(
+    ("provider", "alike"),
+    [
+        ("clickup", {"event": "folderUpdated", "folder_id": "96772212", "webhook_id": "7fa3ec74"}),
+        (
+            "microsoft-graph",
+            {"value": [{"subscriptionId": "s", "resource": "/me/drive/root", "changeType": "updated"}]},
+        ),
+    ],
+)
+def test_of_events_that_are_the_same_to_the_last_byte_none_is_lost(provider: str, alike: dict[str, Any]) -> None:
+    assert identified(provider, alike) != identified(provider, alike)
+
+
+def test_sanitys_key_tells_two_changes_of_a_document_whose_projection_shows_neither() -> None:
+    projected = {"slug": "tide"}
+    first, second = (identified("sanity", projected, headers={"Idempotency-Key": key}) for key in ("k1", "k2"))
+    assert first != second
+
+
+def test_what_postmark_has_yet_to_invent_is_told_apart_rather_than_refused_for_good() -> None:
+    adapter = build("postmark", ["user:password"])
+    ids = set()
+    for value in ({"RecordType": "Dream", "n": 1}, {"RecordType": "Dream", "n": 2}):
+        made, body = adapter.sign(
+            json.dumps(value).encode(), url="https://h.example/x", now_seconds=NOW, message_id="m"
+        )
+        [event] = adapter.split(request(body, made))
+        ids.add(event.provider_event_id)
+    assert len(ids) == 2
