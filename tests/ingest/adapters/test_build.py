@@ -32,10 +32,24 @@ def test_a_provider_like_no_other_names_all() -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("secrets", [[], [""], ["c2VjcmV0c2VjcmV0", ""], ["\udc80"]])
+@pytest.mark.parametrize("secrets", [[], [""], [" "], ["\n\t"], ["c2VjcmV0c2VjcmV0", ""], ["\udc80"]])
 def test_a_source_without_a_usable_secret_does_not_start(provider: str, secrets: list[str]) -> None:
     with pytest.raises(UsageError):
         build(provider, secrets)
+
+
+@pytest.mark.parametrize("secret", [":", "user:", "user: ", "user"])
+def test_a_user_without_a_password_does_not_start(secret: str) -> None:
+    with pytest.raises(UsageError, match="user:password"):
+        build("postmark", [secret])
+
+
+@pytest.mark.parametrize("provider", ["github", "stripe", "cloudinary", "whop"])
+@pytest.mark.parametrize("secret", ["-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n", "whpk_c2VjcmV0"])
+def test_a_public_key_is_no_key_to_sign_with(provider: str, secret: str) -> None:
+    """Everybody has it, so everybody could."""
+    with pytest.raises(UsageError, match="is a public key"):
+        build(provider, [secret])
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_each_secret_is_masked_without_what_marks_it_too() -> None:
 
 @pytest.mark.parametrize("provider", ["hubspot", "lemlist"])
 def test_what_is_left_of_a_short_secret_masks_no_words(provider: str) -> None:
-    assert build(provider, ["whk_a", " "]).masked("a whk_a") == "a ***"
+    assert build(provider, ["whk_a"]).masked("a whk_a") == "a ***"
 
 
 @pytest.mark.parametrize(("provider", "held"), [("hubspot", "s \n"), ("lemlist", "\ts"), ("hubspot", "s")])
