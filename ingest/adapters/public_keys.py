@@ -73,8 +73,7 @@ class PublicKeyVerifier:
 
     def signed_seconds(self, request: Request) -> float | None:
         """Return the same as Unix seconds."""
-        text = self.signed_time(request)
-        return None if text is None or self._stamp is None else self._stamp.seconds(text)
+        return None if self._stamp is None else self._stamp.seen_seconds(request, self._layout.seen(request))
 
     def sign(self, draft: Draft) -> None:
         """Raise UsageError: only the provider can."""

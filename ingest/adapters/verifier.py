@@ -46,7 +46,10 @@ class Verifier(Protocol):
         """Return the timestamp as the request bears it, None without a single one. Never raises."""
 
     def signed_seconds(self, request: Request) -> float | None:
-        """Return the same as Unix seconds, None where it is no time. Never raises."""
+        """Return the same as Unix seconds, None where it is no time, or in a body too large to look into. Never raises.
+
+        Asked of every request that is refused, so of strangers'.
+        """
 
     def sign(self, draft: Draft) -> None:
         """Make ``draft`` what the provider would send with the first secret; raise UsageError where nobody here could."""
