@@ -17,7 +17,7 @@ def identified(
     provider: str, value: dict[str, Any], *, later_seconds: int = 0, headers: dict[str, str] | None = None
 ) -> str:
     """Return the id of the event in ``value``, as the provider sends it after a while, perhaps once more."""
-    adapter = build(provider, [SECRET])
+    adapter = build(provider, [f"user:{SECRET}" if provider == "postmark" else SECRET])
     made, body = adapter.sign(
         json.dumps(value).encode(),
         url="https://hooks.example.com/x",
@@ -55,6 +55,15 @@ def outreach(delivered_at: str = "2026-11-24T10:00:00Z", **attributes: Any) -> d
 OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "lead_id": 7}
 
 
+CLICK = {
+    "RecordType": "Click",
+    "MessageID": "m",
+    "Recipient": "ada@example.com",
+    "OriginalLink": "https://example.com/a",
+    "ReceivedAt": "2026-11-24T10:00:00Z",
+}
+
+
 @pytest.mark.parametrize(
     ("provider", "first", "other"),
     [
@@ -80,6 +89,8 @@ OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "le
         ),
         ("outreach", outreach(openCount=1), outreach(openCount=2)),
         ("outreach", outreach(), outreach("2026-11-24T10:00:01Z")),
+        # What guards a mailbox opens all links of a message at once.
+        ("postmark", CLICK, CLICK | {"OriginalLink": "https://example.com/b"}),
         ("instantly", {"event_type": "email_sent", "timestamp": "a"}, {"event_type": "email_sent", "timestamp": "b"}),
     ],
 )
