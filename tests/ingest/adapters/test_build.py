@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -50,6 +51,27 @@ def test_a_public_key_is_no_key_to_sign_with(provider: str, secret: str) -> None
     """Everybody has it, so everybody could."""
     with pytest.raises(UsageError, match="is a public key"):
         build(provider, [secret])
+
+
+@pytest.mark.parametrize(
+    ("signature", "timestamp", "is_good"),
+    [
+        ({"kind": "hmac", "signed": "{timestamp}.{body}"}, {"header": "X-Time"}, True),
+        ({"kind": "hmac", "signed": "{header:X-Time}.{body}"}, {"header": "x-time"}, True),
+        ({"kind": "hmac"}, {"body": "at"}, True),
+        ({"kind": "standard-webhooks"}, {"header": "webhook-timestamp"}, True),
+        ({"kind": "hmac"}, {"header": "X-Time"}, False),
+        ({"kind": "hmac", "signed": "{url}"}, {"body": "at"}, False),
+        ({"kind": "token"}, {"header": "X-Time"}, False),
+        ({"kind": "token"}, {"body": "at"}, False),
+    ],
+)
+def test_a_time_that_nothing_signs_is_not_taken_for_a_guard_against_repetition(
+    signature: dict[str, Any], timestamp: dict[str, Any], is_good: bool
+) -> None:
+    words = {"signature": signature | {"header": "X-Acme"}, "timestamp": timestamp}
+    with nullcontext() if is_good else pytest.raises(UsageError, match="could send it again"):
+        build("acme", [SECRET], own={"acme": words})
 
 
 @pytest.mark.parametrize(
