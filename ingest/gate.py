@@ -174,7 +174,7 @@ class Gate:
         # However long the events wait to be durable: the bytes are kept once, and counted, and not a second time as a body.
         del body
         request.signed = None
-        return await self._accept(source, parsed, request.head)
+        return await self._accept(source, parsed, request)
 
     async def _admit_address(self, head: Head) -> None:
         if self._address_rates is not None:
@@ -250,9 +250,12 @@ class Gate:
         except NotPackedError as error:
             raise ProblemError(problems.MALFORMED, "encoding", str(error)) from None
 
-    async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
-        proofs = source.adapter.secret_headers
+    async def _accept(self, source: Source, parsed: list[Parsed], request: _Request) -> Answer:
+        proofs, head = source.adapter.secret_headers, request.head
         plain = [pair for pair in head.headers if pair[0] not in proofs] if proofs else head.headers
+        if request.scope["query_string"]:
+            # A token may be in it, and proxies repeat the whole URL in headers of many names.
+            plain = [(name, source.adapter.masked(value)) for name, value in plain]
         kept_headers = redaction.headers(plain) | {"x-request-id": head.request_id}
         arrival = Arrival(source, parsed, kept_headers, time.time_ns() // 1_000_000)
         try:

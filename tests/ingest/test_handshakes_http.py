@@ -263,6 +263,16 @@ async def test_a_form_that_cannot_be_stored_is_refused(gate: Running, body: byte
 # ---- CloudEvents
 
 
+@pytest.mark.parametrize("name", ["X-Original-URL", "X-Forwarded-Uri", "Referer"])
+async def test_a_token_in_the_url_is_not_kept_where_a_proxy_repeats_the_url(gate: Running, name: str) -> None:
+    called = f"/webhooks/events?access_token={SECRET}"
+    event = b'{"id":"1","source":"/s","specversion":"1.0","type":"t"}'
+    headers = {"content-type": "application/cloudevents+json", name: f"https://hooks.example.com{called}"}
+    assert (await gate.raw("POST", called, data=event, headers=headers))[0] == 202
+    (delivery,) = await gate.waiting()
+    assert dict(delivery.event.headers)[name.lower()].endswith("/webhooks/events?access_token=***")
+
+
 async def test_cloudevents_come_in_every_mode_and_each_is_one_event(gate: Running) -> None:
     bearer = {"Authorization": f"Bearer {SECRET}"}
     event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "subject": "é", "data": {"n": 1}}

@@ -17,7 +17,7 @@ def identified(
     provider: str, value: dict[str, Any], *, later_seconds: int = 0, headers: dict[str, str] | None = None
 ) -> str:
     """Return the id of the event in ``value``, as the provider sends it after a while, perhaps once more."""
-    adapter = build(provider, [SECRET])
+    adapter = build(provider, [f"user:{SECRET}" if provider == "postmark" else SECRET])
     made, body = adapter.sign(
         json.dumps(value).encode(),
         url="https://hooks.example.com/x",
@@ -65,6 +65,15 @@ def figma(**held: Any) -> dict[str, Any]:
 OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "lead_id": 7}
 
 
+CLICK = {
+    "RecordType": "Click",
+    "MessageID": "m",
+    "Recipient": "ada@example.com",
+    "OriginalLink": "https://example.com/a",
+    "ReceivedAt": "2026-11-24T10:00:00Z",
+}
+
+
 @pytest.mark.parametrize(
     ("provider", "first", "other"),
     [
@@ -101,6 +110,8 @@ OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "le
             {"event": "template-created", "data": {"templateId": "t"}},
             {"event": "template-created", "data": {"templateId": "u"}},
         ),
+        # What guards a mailbox opens all links of a message at once.
+        ("postmark", CLICK, CLICK | {"OriginalLink": "https://example.com/b"}),
         ("instantly", {"event_type": "email_sent", "timestamp": "a"}, {"event_type": "email_sent", "timestamp": "b"}),
     ],
 )
