@@ -194,7 +194,7 @@ def test_settings_are_shown_with_labels_and_without_values(tmp_path: Path) -> No
             ['{ value = "hunter2", lable = "a" }'],
             "'sources.x.secrets.0.lable': did you mean 'sources.x.secrets.0.label'?",
         ),
-        (['{ label = "a" }'], "setting 'sources.x.secrets.0.value': Field required"),
+        (['{ label = "a" }'], "setting 'sources.x.secrets.0.value': it is needed, and not there"),
         (['"hunter2"', "5"], "entry 2 is neither a text nor a table"),
     ],
 )
@@ -208,3 +208,26 @@ def test_what_is_wrong_with_a_label_is_said_without_the_secret(tmp_path: Path, e
 def test_a_label_may_be_64_characters_long_and_of_any_script(tmp_path: Path) -> None:
     given = [f'{{ value = "a", label = "{"é" * 64}" }}', '{ value = "b", label = "von März, zweiter" }']
     assert load(write(tmp_path, secrets(*given))).sources["x"].labels == ["é" * 64, "von März, zweiter"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("secrets = []", 'a source has a list of secrets, one at least: secrets = ["env:NAME"]'),
+        ('secrets = "hunter2"', 'a source has a list of secrets, one at least: secrets = ["env:NAME"]'),
+        ("", 'a source has a list of secrets, one at least: secrets = ["env:NAME"]'),
+        ('secrets = ["a"]\npublic_url = "hooks.example.com/x"', "it is the whole URL that the provider was given"),
+        ('secrets = ["a"]\npublic_url = "https://"', "it is the whole URL that the provider was given"),
+        ('secrets = ["a"]\npublic_url = "https://hooks.example.com/x?a=1"', "it is the URL up to its query"),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_said_in_our_own_words(tmp_path: Path, source: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load(write(tmp_path, f'[sources.x]\nprovider = "stripe"\n{source}\n'))
+    assert said in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_source_whose_name_cannot_be_part_of_a_url_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"setting 'sources\.My Shop': a name is part of a URL"):
+        load(write(tmp_path, '[sources."My Shop"]\nprovider = "stripe"\nsecrets = ["a"]\n'))

@@ -201,4 +201,4 @@ def _what_follows(adapter: Adapter, request: Request, now_seconds: float) -> str
     except RefusedError as refusal:
         return f"authentic, but the gate refuses what it holds: {refusal}"
     wrong = sum(event.malformed is not None for event in events)
-    return f"{len(events)} event(s)" + (f", {wrong} of them malformed" if wrong else "")
+    return f"{len(events)} event{'s' if len(events) != 1 else ''}" + (f", {wrong} of them malformed" if wrong else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,6 +17,13 @@ from tidegate.errors import UsageError
 
 _FOLDER = resources.files("ingest") / "providers"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+
+_PLAINER = {
+    "missing": "it is needed, and not there",
+    "list_type": "it is a list: [...]",
+    "model_type": 'it is a table: { word = "value" }',
+}
+"""What pydantic says in the words of its own library."""
 
 
 @cache
@@ -76,7 +83,16 @@ def read(name: str, raw: Mapping[str, Any]) -> Declaration:
     try:
         return Declaration.model_validate(raw)
     except ValidationError as error:
-        raise UsageError("\n".join(_explained(name, item) for item in error.errors())) from None
+        raise UsageError("\n".join(_explained(name, item) for item in _meant(error.errors(), raw))) from None
+
+
+def _meant(items: Sequence[Any], raw: Mapping[str, Any]) -> Iterator[Any]:
+    """Leave out what is said of an alternative nobody wrote: a signature's table is not wrong for being no list of them."""
+    is_list = isinstance(raw.get("signature"), list)
+    for item in items:
+        where = item["loc"]
+        if where[:1] != ("signature",) or len(where) == 1 or str(where[1]).startswith("list") == is_list:
+            yield item
 
 
 def _explained(name: str, item: Any) -> str:
@@ -85,6 +101,12 @@ def _explained(name: str, item: Any) -> str:
     where = ".".join(["providers", name, *parts])
     if item["type"] == "extra_forbidden":
         return f"{where}: there is no such word{_nearest(parts)}"
+    if item["type"] in _PLAINER:
+        return f"{where}: {_PLAINER[item['type']]}"
+    if item["type"] == "literal_error":
+        near = difflib.get_close_matches(str(item["input"]).lower(), re.findall(r"'([^']+)'", str(item["msg"])), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{where}: {str(item['msg']).replace('Input should be', 'it is')}{hint}"
     return f"{where}: {str(item['msg']).removeprefix('Value error, ')}"
 
 

@@ -126,6 +126,7 @@ def test_the_settings_that_are_shown_load(name: str, tmp_path: Path) -> None:
 def test_who_signs_the_url_gets_a_public_url_and_nobody_else() -> None:
     assert "public_url" in snippet("hubspot", catalogue.declaration("hubspot"))
     assert "public_url" not in snippet("stripe", catalogue.declaration("stripe"))
+    assert "public_url" not in snippet("cloudevents", catalogue.declaration("cloudevents"))
     signs_url = Declaration.model_validate({"signature": {"kind": "hmac", "header": "X", "signed": "{url}{body}"}})
     assert "public_url" in snippet("x", signs_url)
 

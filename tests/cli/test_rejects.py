@@ -111,6 +111,16 @@ async def test_scripts_read_an_object_a_line_newest_last(log: RejectedLog, shown
     assert Rejected(**first) == ASKED
 
 
+async def test_of_a_content_type_that_is_not_taken_it_is_said_which_it_was(
+    log: RejectedLog, shown: Callable[..., Any]
+) -> None:
+    await log.add(
+        [replace(STALE, reason="content_type", content_type="text/x-\x1b[2J", detail="not taken: why?")], 1000
+    )
+    text = await shown("--since", "1h")
+    assert "not taken: why? It came as text/x-\\x1b[2J" in text
+
+
 @pytest.mark.parametrize(
     ("words", "reasons"),
     [

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.cli.terminal import Terminal
 from tests.cli.test_commands import NOWHERE, SECRET, run
@@ -121,11 +122,30 @@ async def test_list_and_show_tell_where_each_source_stands_and_never_a_secret(cl
     assert "2, any of which verifies" in shown.stdout
     assert "https://hooks.example.com/webhooks/shop" in shown.stdout
     assert "20 a second, 100 at once" in shown.stdout
+    assert "tolerance   what suits the provider" in shown.stdout
+    crm = (await calmly(cli, "sources", "show", "crm")).stdout
+    assert "not needed: this provider does not sign it" in crm
+    assert "this provider signs no time" in crm
     assert "\\x1b[2J house" in shown.stdout
     assert (await calmly(cli, "sources", "show", "gone")).returncode == 0
     for text in (table, shown.stdout, whole.stdout):
         assert SECRET not in text
         assert "\x1b" not in text
+
+
+async def test_what_suits_the_provider_is_told_in_seconds_where_its_declaration_says_them(
+    cli: Cli, rig: Rig, tmp_path: Path
+) -> None:
+    (tmp_path / "tidegate.toml").write_text(
+        '[sources.pay]\nprovider = "stripe"\nsecrets = ["a"]\n[sources.crm]\nprovider = "hubspot"\nsecrets = ["a"]\n'
+        '[sources.own]\nprovider = "acme"\nsecrets = ["a"]\n[providers.acme]\nsignature = { kind = "hmac" }\n'
+    )
+    shown = [(await calmly(cli, "sources", "show", name)).stdout for name in ("pay", "crm", "own")]
+    assert "what suits the provider: 300 s old at most, 300 s ahead" in shown[0]
+    assert "this provider signs it: rebuilt from the Host header" in shown[1]
+    assert "tolerance   what suits the provider  " in shown[2], (
+        "what is wrong with a declaration is no reason to show nothing"
+    )
 
 
 async def test_pausing_twice_and_resuming_twice_say_so_and_change_nothing(cli: Cli, rig: Rig, prefix: str) -> None:
@@ -400,6 +420,18 @@ def test_what_cannot_be_made_a_test_is_only_sent_when_it_is_asked_for_by_its_typ
     assert (done.returncode, "--type" in done.stderr, "rung" in done.stderr) == (2, True, True)
     asked = run("sources", "test", "bell", "--type", "rung", cwd=tmp_path, given=NOWHERE)
     assert (asked.returncode, "counts this one" in asked.stdout) == (3, True)
+
+
+def test_of_a_provider_that_alone_can_sign_no_type_is_asked_for(tmp_path: Path) -> None:
+    """It would not help: `--type` has nothing to sign with either."""
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex()
+    (tmp_path / "tidegate.toml").write_text(f'[sources.bot]\nprovider = "discord"\nsecrets = ["{key}"]\n')
+    done = run("sources", "test", "bot", cwd=tmp_path, given=NOWHERE)
+    assert (done.returncode, "--type" in done.stderr, "nothing can be sent in its name" in done.stderr) == (
+        2,
+        False,
+        True,
+    )
 
 
 async def test_on_a_terminal_of_80_columns_no_number_is_cut_and_no_name_is_lost(

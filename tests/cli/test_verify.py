@@ -93,3 +93,28 @@ def test_a_source_of_a_provider_of_ones_own(tmp_path: Path) -> None:
     assert "secret of source old" in verdicts[0]["detail"]
     assert [step["text"][:13] for step in verdicts[0]["steps"] if step["step"] == "secret"] == ["of May: makes"]
     assert verdicts[1]["valid"]
+
+
+def test_a_line_is_judged_by_the_public_url_of_its_source_as_at_the_gate(tmp_path: Path) -> None:
+    (tmp_path / "tidegate.toml").write_text(
+        f'[sources.crm]\nprovider = "hubspot"\nsecrets = ["{SECRET}"]\npublic_url = "https://hooks.example.com/crm"\n'
+    )
+
+    def captured(signed: str, called: str, **more: object) -> str:
+        headers, body = build("hubspot", [SECRET]).sign(b"[]", url=signed, now_seconds=NOW, message_id="m")
+        return json.dumps({"url": called, "headers": [*map(list, headers)], "body": body.decode(), "at": NOW} | more)
+
+    inside, outside = "http://10.0.0.1:8080/webhooks/crm", "https://hooks.example.com/crm"
+    lines = [
+        captured(outside, inside),
+        captured(f"{outside}?a=1", f"{inside}?a=1"),
+        captured(inside, inside),
+        captured(inside, inside, provider="hubspot", secret=SECRET),
+        captured("https://elsewhere.example.com/", inside),
+    ]
+    done = run("verify", "crm", "--requests", "-", "--json", cwd=tmp_path, stdin="\n".join(lines))
+    verdicts = [json.loads(one) for one in done.stdout.splitlines()]
+    assert [one["valid"] for one in verdicts] == [True, True, False, True, False]
+    assert "the gate takes public_url instead" in verdicts[2]["detail"]
+    assert verdicts[2]["steps"][-1] == {"step": "cause", "good": None, "text": verdicts[2]["detail"]}
+    assert "public_url instead" not in verdicts[4]["detail"]

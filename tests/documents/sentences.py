@@ -18,7 +18,7 @@ _MARKUP = re.compile(r"[<*_\[\]]")
 _FIELDS = {
     "body": "the body byte for byte as received",
     "timestamp": "the timestamp as received",
-    "url": "the URL that the provider calls (`public_url`, its query included)",
+    "url": "the URL that the provider calls (`public_url`, and the query that it is called with)",
     "method": "the HTTP method",
     "path": "the path of the URL that the provider calls, its query included",
     "secret": "the secret",
@@ -31,8 +31,9 @@ _KINDS: dict[str, Rows] = {
         ("where", "the header `X-Twilio-Signature`"),
         (
             "signed",
-            "the URL that the provider calls (`public_url`, its query included), then name and value of each field of the form, "
-            "sorted by name; where the body is no form, the URL alone, whose parameter `bodySHA256` is the body's SHA-256",
+            "the URL that the provider calls (`public_url`, and the query that it is called with), then name and value of "
+            "each field of the form, sorted by name; where the body is no form, the URL alone, whose parameter `bodySHA256` is "
+            "the body's SHA-256",
         ),
         ("key", "the secret's text, every character of it"),
     ],

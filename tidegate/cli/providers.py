@@ -17,7 +17,6 @@ from tidegate.cli import declarations, wording
 from tidegate.cli.context import Context
 
 _LABEL_CHARS = 11
-_URL_SIGNED = ("{url}", "{path}")
 
 
 @click.group("providers", invoke_without_command=True)
@@ -98,21 +97,12 @@ def snippet(name: str, words: Declaration) -> str:
     lines.append(f'secrets = ["env:{variable}_SECRET"]')
     if any(found.secret is not None for found in words.handshakes):
         lines.append(f'handshake_secret = "env:{variable}_HANDSHAKE_SECRET"')
-    if _may_sign_url(words):
+    if declarations.signs_url(words):
         lines += [
             "# exactly the URL that the provider was given: it signs it",
             f'public_url = "https://hooks.example.com/webhooks/{source}"',
         ]
     return "\n".join(lines) + "\n"
-
-
-def _may_sign_url(words: Declaration) -> bool:
-    """Tell whether the URL is part of what is signed; of what is no template it is not known, so yes."""
-    if words.code is not None:
-        return True
-    return any(
-        any(field in found.signed for field in _URL_SIGNED) or found.kind == "twilio" for found in words.signatures
-    )
 
 
 def page(name: str, words: Declaration, *, own: bool) -> RenderableType:

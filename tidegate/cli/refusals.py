@@ -84,7 +84,10 @@ class Lines:
             size,
             address,
         )
-        detail, before = _plain(record.detail), self._detail
+        came_as = (
+            f" It came as {record.content_type}" if record.reason == "content_type" and record.content_type else ""
+        )
+        detail, before = _plain(record.detail + came_as), self._detail
         self._detail = detail
         # The same advice twice running is noise to a person, and what grep looks for elsewhere.
         below = [detail] if detail and (detail != before or not self._console.is_terminal) else []

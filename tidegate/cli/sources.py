@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -16,10 +17,12 @@ from rich.text import Text
 
 from dlq import readable
 from ingest import service
+from ingest.adapters.declaration import Declaration
 from tidegate import ledger
-from tidegate.cli import source_secrets, source_states, trying
+from tidegate.cli import declarations, source_secrets, source_states, trying
 from tidegate.cli.context import Context, opened_stream
 from tidegate.cli.source_states import SourceState, since, unknown
+from tidegate.errors import UsageError
 from tidegate.rotation import Standing, Verdict
 from tidegate.settings import Settings
 from tidegate.stream import Mode, Pause, Pauses
@@ -146,13 +149,20 @@ def show(context: Context, name: str, as_json: bool) -> None:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     console = _console()
-    for what, told in _facts(state, console.width):
+    for what, told in _facts(state, _words(name, settings), console.width):
         facts.add_row(what, told)
     console.print(_plain(name), style="bold")
     console.print(facts)
 
 
-def _facts(state: SourceState, columns: int) -> list[tuple[str, Text]]:
+def _words(name: str, settings: Settings) -> Declaration | None:
+    """Return the declaration the source works by; None where it has none that is right, or is no source (any more)."""
+    with suppress(UsageError, KeyError):
+        return declarations.of_source(name, settings)
+    return None
+
+
+def _facts(state: SourceState, words: Declaration | None, columns: int) -> list[tuple[str, Text]]:
     settings, counts, now = state.settings, state.counts, datetime.now(UTC)
     facts = [("state", _state(state, now))]
     if state.pause is not None:
@@ -160,15 +170,14 @@ def _facts(state: SourceState, columns: int) -> list[tuple[str, Text]]:
         facts += [("why", _plain(state.pause.why))] if state.pause.why else []
     if settings is not None:
         several = len(settings.secrets) > 1
-        url = settings.public_url or "– (a provider that signs it: rebuilt from the Host header)"
         rate = settings.rate_per_second
         facts += [
             ("provider", _plain(settings.provider)),
             ("path", _plain(state.path)),
-            ("public url", _plain(url)),
+            ("public url", _plain(settings.public_url or _no_url(words))),
             ("secrets", Text(f"{len(settings.secrets)}{', any of which verifies' if several else ''}")),
             *_secrets(state.secrets, now, columns=columns),
-            ("tolerance", _tolerance(settings.tolerance_seconds)),
+            ("tolerance", _tolerance(settings.tolerance_seconds, words)),
             ("rate", Text(f"{rate:g} a second, {settings.burst:,} at once" if rate else "no limit")),
         ]
     else:
@@ -201,9 +210,21 @@ def _secrets(standings: Sequence[Standing], now: datetime, *, columns: int) -> l
     return rows
 
 
-def _tolerance(seconds: int | None) -> Text:
+def _no_url(words: Declaration | None) -> str:
+    if words is not None and not declarations.signs_url(words):
+        return "– (not needed: this provider does not sign it)"
+    return "– (this provider signs it: rebuilt from the Host header)"
+
+
+def _tolerance(seconds: int | None, words: Declaration | None) -> Text:
+    if words is not None and not declarations.signs_time(words):
+        return Text("– (this provider signs no time)")
     if seconds is None:
-        return Text("what suits the provider")
+        stamp = words.timestamp if words is not None else None
+        if stamp is None:
+            return Text("what suits the provider")
+        ahead = min(stamp.ahead_seconds, stamp.tolerance_seconds)
+        return Text(f"what suits the provider: {stamp.tolerance_seconds:,} s old at most, {ahead:,} s ahead")
     return Text(f"{seconds:,} s between the provider's clock and ours")
 
 

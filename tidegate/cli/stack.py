@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,9 @@ from tidegate.errors import TidegateError, UnreachableError
 from tidegate.serving import listen
 from tidegate.settings import Settings, load
 
+KEPT = ("redis_url", "postgres_url", "admin_token")
+"""Settings whose values are files in the stack's folder: they are no command line's and no environment's business."""
+
 START_SECONDS = 30.0
 """How long a process may take until it answers its health endpoint."""
 
@@ -30,14 +34,24 @@ START_SECONDS = 30.0
 class Process:
     """One `tidegate ...` of the stack; its log is a file in the stack's folder."""
 
-    def __init__(self, name: str, words: list[str], folder: Path, *, health_port: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        words: list[str],
+        folder: Path,
+        *,
+        health_port: int,
+        working_folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``working_folder`` None: it stands in ``folder``; ``environment`` is set beside our own variables."""
         self.name = name
         self.words = words
         self.log = folder / f"{name}.log"
         self.health_url = f"http://127.0.0.1:{health_port}"
         with self.log.open("ab") as log, Path(os.devnull).open("rb") as lock:
             self._process = GuardedProcess(
-                Command(words, folder),
+                Command(words, working_folder or folder, environment=environment or {}),
                 log=log.fileno(),
                 lock=lock.fileno(),
                 stop_signal=signal.SIGTERM,
@@ -90,7 +104,8 @@ class Stack:
         self,
         folder: Path,
         *,
-        settings_text: Callable[[str], str],
+        settings_text: Callable[[str], str] | None = None,
+        own: Path | None = None,
         redis_url: str | None = None,
         postgres_url: str | None = None,
         workers: int = 2,
@@ -98,8 +113,12 @@ class Stack:
         gate_port: int = 0,
         console_port: int | None = 0,
     ) -> None:
-        """``settings_text`` makes tidegate.toml from the gate's URL; port 0 is any free one, None starts no console."""
+        """``settings_text`` makes tidegate.toml from the gate's URL; else ``own`` is the user's, and the processes run where
+        we do, so that its paths and handlers are found. Port 0 is any free one, None starts no console.
+        """
         self.folder = folder.absolute()
+        self._own = own.absolute() if own is not None else None
+        self._environment: dict[str, str] = {}
         self.admin_token = secrets.token_urlsafe(24)
         self.gate_url = ""
         self.console_url = ""
@@ -116,12 +135,12 @@ class Stack:
 
     @property
     def config(self) -> Path:
-        """The settings file of all its processes; `tidegate -c` with it talks to the same stack."""
-        return self.folder / "tidegate.toml"
+        """The settings file of all its processes; of one that we made, `tidegate -c` with it talks to the same stack."""
+        return self._own or self.folder / "tidegate.toml"
 
     @property
     def settings(self) -> Settings:
-        return load(self.config)
+        return load(self.config, **{name: f"file:{self.folder / name}" for name in KEPT})
 
     def __enter__(self) -> Self:
         try:
@@ -144,7 +163,14 @@ class Stack:
         self._write("redis_url", self._redis_url or "")
         self._write("postgres_url", self._postgres_url or "")
         self._write("admin_token", self.admin_token)
-        self._write("tidegate.toml", self._header() + self._settings_text(self.gate_url))
+        if self._settings_text is not None:
+            self._write("tidegate.toml", self._header() + self._settings_text(self.gate_url))
+        self._environment = {f"TIDEGATE_{name.upper()}": f"file:{self.folder / name}" for name in KEPT} | {
+            "TIDEGATE_CONFIG": str(self.config),
+            "TIDEGATE_INGEST__PORT": str(gate_port),  # where `tidegate send` posts to
+        }
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._environment.items()]
+        self._write("env", "".join(lines))
         self._init()
         self.gate = self._process("gate", "ingest", "--host", "127.0.0.1", "--port", str(gate_port), port=gate_port)
         for _ in range(self._workers):
@@ -176,10 +202,8 @@ class Stack:
     def _header(self) -> str:
         return (
             "# Written anew by each `tidegate up` and `tidegate demo`.\n"
-            f'redis_url = "file:{self.folder}/redis_url"\n'
-            f'postgres_url = "file:{self.folder}/postgres_url"\n'
-            f'admin_token = "file:{self.folder}/admin_token"\n'
-            'log_format = "json"\n\n'
+            + "".join(f'{name} = "file:{self.folder / name}"\n' for name in KEPT)
+            + 'log_format = "json"\n\n'
         )
 
     def _write(self, name: str, text: str) -> None:
@@ -187,13 +211,25 @@ class Stack:
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
 
+    @property
+    def _stands(self) -> Path:
+        return self.folder if self._own is None else Path.cwd()
+
     def _init(self) -> None:
-        code, output = Command([*self._python, "-c", self.config, "init"], self.folder).run(limit_seconds=60)
+        command = Command([*self._python, "-c", self.config, "init"], self._stands, environment=self._environment)
+        code, output = command.run(limit_seconds=60)
         if code:
             raise TidegateError(f"tidegate init failed: {output.strip()}")
 
     def _process(self, name: str, *words: str, port: int) -> Process:
-        process = Process(name, [*self._python, "-c", str(self.config), *words], self.folder, health_port=port)
+        process = Process(
+            name,
+            [*self._python, "-c", str(self.config), *words],
+            self.folder,
+            health_port=port,
+            working_folder=self._stands,
+            environment=self._environment,
+        )
         self._open.callback(process.stop)
         return process
 

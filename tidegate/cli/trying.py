@@ -83,6 +83,7 @@ class Trial:
         words = declarations.of_source(self._source.name, self._settings)
         payload: Payload | None = payloads.sample(words, event_type=event_type)
         if payload is not None and event_type is None:
+            self._signed(payload, url)  # that nobody but the provider can sign is no fault of the type
             payload = harmless.retyped(words, payload, words.samples[0].type, self._splits)
         if payload is None:
             types = ", ".join(dict.fromkeys(sample.type for sample in words.samples))

@@ -18,6 +18,7 @@ from dlq import readable
 from ingest import service
 from ingest.adapters.base import Adapter
 from ingest.adapters.capture import Verdict, check
+from ingest.steps import Step
 from tidegate.cli.context import Context
 from tidegate.errors import UsageError
 
@@ -47,20 +48,23 @@ def command(context: Context, source: str | None, file: TextIO, as_json: bool, e
 
     A line is {"method", "url", "headers": [[name, value], ...], "body" or "body_base64"} and may bring its own "provider",
     "secret" (or a list of them) and "at" (Unix seconds taken as now). `tidegate send SOURCE --capture` prints one that is good.
+    Where the source has a public_url, that is taken for the URL, as the gate takes it.
 
     No secret, no whole signature and no more of a body than its ends is shown.
     """
     settings = context.settings()
-    configured = {name: found.adapter for name, found in service.sources(settings).items()} if source else {}
+    sources = service.sources(settings) if source else {}
+    configured = {name: found.adapter for name, found in sources.items()}
     if source and source not in configured:
         raise UsageError(f"no source {source!r} in the settings; there are: {', '.join(sorted(configured)) or 'none'}")
     labels = settings.sources[source].labels if source else ()
+    public_url = sources[source].public_url if source else None
     view = _Json() if as_json else _Lines(explain)
     failed = 0
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
-        verdict = _verdict(line, configured.get(source or ""), labels, configured, settings.providers)
+        verdict = _verdict(line, configured.get(source or ""), public_url, labels, configured, settings.providers)
         failed += not verdict.valid
         view.show(number, verdict)
     sys.exit(1 if failed else 0)
@@ -69,6 +73,7 @@ def command(context: Context, source: str | None, file: TextIO, as_json: bool, e
 def _verdict(
     line: str,
     adapter: Adapter | None,
+    public_url: str | None,
     labels: Sequence[str],
     others: Mapping[str, Adapter],
     own: Mapping[str, Mapping[str, Any]],
@@ -77,7 +82,29 @@ def _verdict(
         parsed = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Verdict(False, "bad_line", f"the line is not JSON: {error}")
-    return check(parsed, default_adapter=adapter, default_now=time.time(), labels=labels, others=others, own=own)
+
+    def checked(request: object) -> Verdict:
+        return check(request, default_adapter=adapter, default_now=time.time(), labels=labels, others=others, own=own)
+
+    told = _as_the_gate_takes_it(parsed, adapter, public_url)
+    verdict = checked(told)
+    if verdict.valid or told is parsed or not checked(parsed).valid:
+        return verdict
+    likely = "good for the line's own URL, and the gate takes public_url instead: set that to the URL that the provider calls"
+    steps = [step for step in verdict.steps if step.name != "cause"]
+    return Verdict(False, verdict.reason, likely, [*steps, Step("cause", likely)])
+
+
+def _as_the_gate_takes_it(parsed: object, adapter: Adapter | None, public_url: str | None) -> object:
+    """Return the line with its source's ``public_url`` as its URL; one that brings its own provider or secret as it is."""
+    if adapter is None or public_url is None or not isinstance(parsed, dict):
+        return parsed
+    if "secret" in parsed or parsed.get("provider", adapter.provider) != adapter.provider:
+        return parsed
+    own = str(parsed.get("url", ""))
+    query = own.partition("?")[2]
+    url = f"{public_url}?{query}" if query else public_url
+    return parsed if url == own else {**parsed, "url": url}
 
 
 class _Json:

@@ -6,8 +6,8 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.embedded import guard
@@ -32,13 +32,15 @@ class Command:
     folder: Path
     identity: Identity | None = None
     descriptors: tuple[int, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What is set beside our own variables."""
 
     def run(self, *, stdin: int = subprocess.DEVNULL, limit_seconds: float) -> tuple[int, str]:
         """Run it to its end; return its exit code and all that it wrote. Raises OSError, subprocess.TimeoutExpired."""
         result = subprocess.run(  # noqa: S603 - a program that we found, arguments of our own
             self.words,
             cwd=self.folder,
-            env=_environment(),
+            env=_environment() | dict(self.environment),
             pass_fds=self.descriptors,
             stdin=stdin,
             stdout=subprocess.PIPE,
@@ -71,7 +73,7 @@ class GuardedProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(),
+            env=_environment() | dict(command.environment),
             pass_fds=(lock, *command.descriptors),
             # Ctrl-C reaches every process of the terminal's foreground group: the servers must outlive ours,
             # which still has work to hand back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -32,6 +33,16 @@ class SourceSettings(Section):
     provider repeats an event: of those that say how long, hardly one does for more than 75 hours."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What this source says otherwise than its provider's declaration, in the same words."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_whole(cls, given: str | None) -> str | None:
+        """Refuse part of a URL: every signature over it would fail, and nobody would know why."""
+        if given is not None and not re.match(r"https?://[^/?#\s]", given):
+            raise ValueError("it is the whole URL that the provider was given: https://hooks.example.com/webhooks/...")
+        if given is not None and ("?" in given or "#" in given):
+            raise ValueError("it is the URL up to its query: the one that a request was called with is added")
+        return given
 
     @field_validator("secrets", mode="before")
     @classmethod

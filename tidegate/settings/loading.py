@@ -22,16 +22,17 @@ DEFAULT_FILE = Path("tidegate.toml")
 _NOT_SETTINGS = ("TIDEGATE_CONFIG", "TIDEGATE_TEST_", "TIDEGATE_EMBEDDED_")
 """Variables that share the prefix but choose a file, steer the tests, or locate embedded servers."""
 
+_PLAINER = {"missing": "it is needed, and not there"}
+_NO_SECRETS = frozenset({"missing", "list_type", "too_short"})
+"""What is wrong with a list of secrets that is none: never given, one text, or empty."""
+
 
 def load(path: Path | None = None, **arguments: Any) -> Settings:
     """Read the settings; raise UsageError listing everything that is wrong, a line each.
 
     ``path`` None means `TIDEGATE_CONFIG`, else `./tidegate.toml` if it is there. ``arguments`` override both.
     """
-    given = path or (Path(os.environ["TIDEGATE_CONFIG"]) if os.environ.get("TIDEGATE_CONFIG") else None)
-    if given is not None and not given.is_file():
-        raise UsageError(f"settings file {given} does not exist")
-    file = given or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    file = chosen_file(path)
 
     class FromFile(Settings):
         @classmethod
@@ -56,6 +57,14 @@ def load(path: Path | None = None, **arguments: Any) -> Settings:
         raise UsageError(f"{file} is not TOML: {error}") from None
     except ValueError as error:
         raise UsageError(f"settings cannot be read: {error}") from None
+
+
+def chosen_file(path: Path | None) -> Path | None:
+    """Return the file that `load` reads; None where there is none. Raises UsageError where the one asked for is not there."""
+    given = path or (Path(os.environ["TIDEGATE_CONFIG"]) if os.environ.get("TIDEGATE_CONFIG") else None)
+    if given is not None and not given.is_file():
+        raise UsageError(f"settings file {given} does not exist")
+    return given or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 
 
 def _names(model: type[BaseModel]) -> Iterator[str]:
@@ -108,7 +117,12 @@ def _explain(item: Mapping[str, Any], file: Path | None) -> str:
         )
         return f"unknown setting {where!r}" + (f": did you mean {hint!r}?" if hint else "")
     # Pydantic's own text without the value: the value may be a secret.
-    text = str(item["msg"]).removeprefix("Value error, ")
+    text = _PLAINER.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
+    own = item["loc"]
+    if own[:1] == ("sources",) and own[2:] == ("[key]",):
+        where, text = f"sources.{own[1]}", "a name is part of a URL: small letters, digits, - and _, 63 at most"
+    elif own[:1] == ("sources",) and own[2:] == ("secrets",) and item["type"] in _NO_SECRETS:
+        text = 'a source has a list of secrets, one at least: secrets = ["env:NAME"]'
     source = f" (in {file} or the environment)" if file else ""
     if not where:
         return text + source

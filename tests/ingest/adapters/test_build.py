@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.adapters import PROVIDERS, build
+from ingest.adapters import PROVIDERS, build, catalogue
 from ingest.adapters.hubspot import HubSpotAdapter
 from tests.ingest.adapters.requests import refusal, request, signed
 from tidegate.errors import UsageError
@@ -108,3 +108,33 @@ def test_options_and_tolerance_reach_the_adapter() -> None:
     sender = build("hubspot", ["s"])
     assert refusal(adapter, signed(sender, b"{}", now=100), 110) is None
     assert refusal(adapter, signed(sender, b"{}", now=100), 111) == "stale"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            {"signature": {"knd": "hmac", "header": "X-A"}},
+            [
+                "signature.kind: it is needed, and not there",
+                "signature.knd: there is no such word: did you mean 'kind'?",
+            ],
+        ),
+        ({"signature": "hmac"}, ['signature: it is a table: { word = "value" }']),
+        (
+            {"signature": [{"kind": "hmac", "headr": "X-A"}]},
+            ["signature.0.headr: there is no such word: did you mean 'header'?"],
+        ),
+        (
+            {"signature": {"kind": "hmac", "header": "X-A", "hash": "SHA265"}},
+            ["signature.hash: it is 'md5', 'sha1', 'sha256' or 'sha512'; did you mean 'sha256'?"],
+        ),
+        ({"signature": {"kind": "token", "header": "X-A"}, "methods": "POST"}, ["methods: it is a list: [...]"]),
+    ],
+)
+def test_a_wrong_declaration_is_told_a_line_a_mistake_and_nothing_of_what_nobody_wrote(
+    words: dict[str, object], said: list[str]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        catalogue.read("acme", words)
+    assert str(error.value).splitlines() == [f"providers.acme.{line}" for line in said]
