@@ -39,6 +39,12 @@ def test_a_source_without_a_usable_secret_does_not_start(provider: str, secrets:
         build(provider, secrets)
 
 
+@pytest.mark.parametrize("secret", ["", " "])
+def test_a_handshake_secret_that_everybody_can_present_does_not_start(secret: str) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        build("meta", [SECRET], handshake_secret=secret)
+
+
 @pytest.mark.parametrize("secret", [":", "user:", "user: ", "user"])
 def test_a_user_without_a_password_does_not_start(secret: str) -> None:
     with pytest.raises(UsageError, match="user:password"):
