@@ -12,7 +12,6 @@ from ingest.adapters.greetings import Greeting
 from ingest.adapters.hashes import HashVerifier
 from ingest.adapters.in_words import InWords, standard
 from ingest.adapters.mailgun import MailgunVerifier
-from ingest.adapters.public_keys import PublicKeyVerifier
 from ingest.adapters.samples import filled
 from ingest.adapters.splitting import Splitter
 from ingest.adapters.stamps import Stamp
@@ -168,6 +167,8 @@ def _verifier(words: Signature, stamp: Stamp | None, secrets: Sequence[str]) -> 
     if words.kind in ("hmac", "digest"):
         return HashVerifier(words, stamp, secrets)
     if words.kind in ("ecdsa-p256", "ed25519"):
+        from ingest.adapters.public_keys import PublicKeyVerifier  # only here: cryptography costs a gate 7 MiB
+
         return PublicKeyVerifier(words, stamp, secrets)
     if words.kind == "standard-webhooks" and stamp is not None:
         return StandardSignatures(secrets, words.prefixes, stamp)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
-from ingest.adapters import templates
+from ingest.adapters import ed25519, templates
 from ingest.adapters.base import RefusedError, Request
 from ingest.adapters.declaration import Signature
 from ingest.adapters.header_layout import Layout
@@ -124,16 +124,7 @@ def _ed25519(secret: str, words: Signature) -> _Check:
             key = Ed25519PublicKey.from_public_bytes((_from_hex if words.key == "hex" else _from_base64)(bare) or b"")
     except ValueError:
         raise UsageError(f"a configured key is no Ed25519 public key in {_form(words)}") from None
-    public = key
-
-    def check(signature: bytes, content: bytes) -> bool:
-        try:
-            public.verify(signature, content)
-        except InvalidSignature:
-            return False
-        return True
-
-    return check
+    return ed25519.checked(key)
 
 
 def _form(words: Signature) -> str:

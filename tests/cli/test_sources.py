@@ -288,7 +288,7 @@ async def test_workers_killed_while_they_park_lose_and_double_nothing(
             return (await rig.audit()).balance.applied == len(names)
 
         await until(all_applied, seconds=60)
-        assert running.deaths >= 4
+        assert running.deaths >= 3  # one a round at least: the other may not have been replaced since
     assert await effects(rig) == sorted(names)
 
 

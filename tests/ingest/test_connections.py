@@ -222,7 +222,7 @@ async def test_expect_100_continue_is_told_to_continue(attacked: GateProcess) ->
 
 async def test_who_has_sent_a_request_and_ends_still_gets_the_answer(attacked: GateProcess) -> None:
     answers = await ask(attacked.port, signed(), end=True)
-    assert [(answer.status, answer.is_last) for answer in answers] == [(202, True)]
+    assert [answer.status for answer in answers] == [202]  # and the connection has ended, or `ask` would wait on
     answers = await ask(attacked.port, signed() + signed() + signed()[:-1], end=True)
     assert [(answer.status, answer.is_last) for answer in answers] == [(202, False), (202, True)]
 
