@@ -41,7 +41,8 @@ async def send(answer: Answer, head: Head, send: Send, *, hsts_seconds: int, unr
         # Nobody reads the rest of that body; the protocol lets the answer arrive all the same.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    body = b"" if head.method == "HEAD" else answer.body
+    # After a 204 the server sends no body, and would break the connection off in the middle of ours.
+    body = b"" if head.method == "HEAD" or answer.status == 204 else answer.body
     await send({"type": "http.response.body", "body": body})
 
 

@@ -33,7 +33,10 @@ FORGET_AFTER_MS = 90 * 86_400_000
 
 
 class Secret:
-    """One secret of a source, by its label and mark, and what it has verified since that was written down last."""
+    """One secret of a source, by its label and mark, and what it has verified since that was written down last.
+
+    The times are of what we did not send ourselves.
+    """
 
     __slots__ = ("count", "first_seconds", "label", "last_seconds", "mark", "own", "source")
 
@@ -48,11 +51,13 @@ class Secret:
 
     def verified(self, now_seconds: float, user_agent: str = "") -> None:
         """Note that a request verified with it at ``now_seconds``. On the path of every request: it only counts."""
-        if not self.count:
-            self.first_seconds = now_seconds
+        if user_agent.startswith(OWN_AGENT):
+            self.own += 1
+        else:
+            if self.count == self.own:
+                self.first_seconds = now_seconds
+            self.last_seconds = now_seconds
         self.count += 1
-        self.own += user_agent.startswith(OWN_AGENT)
-        self.last_seconds = now_seconds
 
     def taken(self) -> Used:
         """Return what was noted, and begin anew."""
@@ -142,7 +147,11 @@ class Evidence:
                 metrics.SECRET_USES.labels(new.source, new.label).inc(new.count)
                 old = self._waiting.get((new.source, new.mark))
                 if old is not None:
-                    new = replace(new, count=old.count + new.count, own=old.own + new.own, first_ms=old.first_ms)
+                    first_ms = old.first_ms if old.count > old.own else new.first_ms
+                    last_ms = new.last_ms if new.count > new.own else old.last_ms
+                    new = replace(
+                        new, count=old.count + new.count, own=old.own + new.own, first_ms=first_ms, last_ms=last_ms
+                    )
                 self._waiting[new.source, new.mark] = new
 
     async def _forget(self) -> None:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import answering, problems
 from ingest.adapters.base import UNAUTHENTIC, Adapter, Parsed, RefusedError, Reply, Request
+from ingest.adapters.splitting import FORM
 from ingest.admission import Admission
 from ingest.answering import Answer
 from ingest.delivering import Arrival
@@ -174,7 +175,7 @@ class Gate:
         # However long the events wait to be durable: the bytes are kept once, and counted, and not a second time as a body.
         del body
         request.signed = None
-        return await self._accept(source, parsed, request.head)
+        return await self._accept(source, parsed, request)
 
     async def _admit_address(self, head: Head) -> None:
         if self._address_rates is not None:
@@ -221,13 +222,19 @@ class Gate:
                 raise refused from None
         source.secrets[verified].verified(now_seconds, head.user_agent)
         request.authentic = True
-        if jsontext.is_deeper(plain, self._limits.json_depth_max):
-            detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
-            raise ProblemError(problems.MALFORMED, "depth", detail)
+        self._check_depth(plain)
         parsed = source.adapter.split(request.signed)
+        if head.content_type == FORM:  # where JSON was in a field its brackets were escaped
+            for event in parsed:
+                self._check_depth(event.payload)
         if len(parsed) > self._limits.events_max:
             raise RefusedError("too_many_events", f"{len(parsed)} events, {self._limits.events_max} are allowed")
         return parsed
+
+    def _check_depth(self, text: bytes) -> None:
+        if jsontext.is_deeper(text, self._limits.json_depth_max):
+            detail = f"nested deeper than {self._limits.json_depth_max}: raise ingest.json_depth_max if that is meant"
+            raise ProblemError(problems.MALFORMED, "depth", detail)
 
     def _greeted(self, request: _Request, source: Source) -> Answer | None:
         """Return the answer to a handshake that has no body, None when it is no handshake but as any other request."""
@@ -250,9 +257,12 @@ class Gate:
         except NotPackedError as error:
             raise ProblemError(problems.MALFORMED, "encoding", str(error)) from None
 
-    async def _accept(self, source: Source, parsed: list[Parsed], head: Head) -> Answer:
-        proofs = source.adapter.secret_headers
+    async def _accept(self, source: Source, parsed: list[Parsed], request: _Request) -> Answer:
+        proofs, head = source.adapter.secret_headers, request.head
         plain = [pair for pair in head.headers if pair[0] not in proofs] if proofs else head.headers
+        if request.scope["query_string"]:
+            # A token may be in it, and proxies repeat the whole URL in headers of many names.
+            plain = [(name, source.adapter.masked(value)) for name, value in plain]
         kept_headers = redaction.headers(plain) | {"x-request-id": head.request_id}
         arrival = Arrival(source, parsed, kept_headers, time.time_ns() // 1_000_000)
         try:

@@ -267,7 +267,7 @@ def usable(secrets: Sequence[str]) -> tuple[str, ...]:
     if not secrets:
         raise UsageError('no secret is configured: give at least one, e.g. secrets = ["env:WEBHOOK_SECRET"]')
     for secret in secrets:
-        if not secret:
+        if not secret.strip():
             raise UsageError("a configured secret is empty")
         try:
             secret.encode()

@@ -101,7 +101,7 @@ class BodySecret:
         value: str = json.loads(token)
         if not any(secret in value for secret in self._secrets):
             return token
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):  # else one that begins another leaves its end
             value = value.replace(secret, _MASK)
         return json.dumps(value)
 

@@ -29,8 +29,14 @@ def signed_time(text: str, header: str) -> int:
 
 
 def digits(text: str) -> int | None:
-    """Return the integer that ``text`` is in ASCII digits alone, None where it is none."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX else None
+    """Return the integer that ``text`` is in ASCII digits alone, None where it is none.
+
+    No zero stands before others: where a time is signed right behind an id or a URL, theirs could be moved over, and the time
+    would be the same.
+    """
+    if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS_MAX or (text[0] == "0" and len(text) > 1):
+        return None
+    return int(text)
 
 
 def check_fresh(

@@ -4,7 +4,8 @@ A *value* is a short text that says where something is found in a request:
 
 - a path into the JSON of the event, names and list positions joined by dots: `data.object.id`, `messages.0.id`;
 - `$.` and a path, into the whole body where a request brings several events; `header:NAME`; `query:NAME`; `signed-time`,
-  the time that the request says it was signed at; `content`, a hash of the event's bytes; `=text`, that text;
+  the time that the request says it was signed at; `content`, a hash of the event's bytes; `arrival`, a text that is new each
+  time, for events that nothing in them tells apart; `=text`, that text;
 - several of these with ` | ` between them: the first that is there.
 
 Where several values make one (a list), all are joined; a `?` at the end of one says that it may be absent.
@@ -149,7 +150,7 @@ class Handshake(_Words):
     """Whether it has to be authentic. A GET never is signed as events are."""
     secret: str | None = None
     """The value that must equal the source's handshake_secret."""
-    status: int = 200
+    status: Annotated[int, Field(ge=200, le=299)] = 200
     """What it is answered."""
     text: str | None = None
     """The value that is answered as it is."""
@@ -232,7 +233,22 @@ class Declaration(_Words):
         uses_time = any("{timestamp}" in found.signed for found in self.signatures)
         if uses_time and self.timestamp is None:
             raise ValueError("{timestamp} is signed, and no timestamp says where it is")
+        if self.timestamp is not None and not any(map(self._is_timed, self.signatures)):
+            raise ValueError(
+                "timestamp: signed holds no {timestamp}, so whoever has seen a request could send it again with a new one"
+            )
         return self
+
+    def _is_timed(self, signature: Signature) -> bool:
+        """Tell whether ``signature`` covers the timestamp."""
+        if signature.kind in ("standard-webhooks", "mailgun"):
+            return True
+        held = self.timestamp
+        if held is None or signature.kind in ("token", "basic", "twilio"):
+            return False
+        names = [held.header] if isinstance(held.header, str) else held.header or []
+        fields = ["{timestamp}", *(f"{{header:{name.lower()}}}" for name in names), *(["{body}"] if held.body else [])]
+        return any(field in signature.signed.lower() for field in fields)
 
     @property
     def signatures(self) -> list[Signature]:

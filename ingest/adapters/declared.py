@@ -41,6 +41,8 @@ class DeclaredAdapter(JsonSender):
         handshake_secret: str | None = None,
     ) -> None:
         given = usable(secrets)
+        if handshake_secret is not None and not handshake_secret.strip():
+            raise UsageError("handshake_secret is empty, which anybody can present: give one, or leave it out")
         super().__init__([*given, *([handshake_secret] if handshake_secret else [])])
         self.provider = provider
         self.content_types = frozenset(words.content_types)

@@ -18,6 +18,7 @@ from tidegate.errors import UsageError
 
 _LIKELY = "another secret, or what is signed was changed on its way: compare the secret with the provider's"
 _LIKELY_URL = f"{_LIKELY}, and public_url with the URL that the provider calls"
+_PUBLIC = ("-----BEGIN PUBLIC", "-----BEGIN CERT", "whpk_")
 
 
 class HashVerifier:
@@ -78,8 +79,7 @@ class HashVerifier:
 
     def signed_seconds(self, request: Request) -> float | None:
         """Return the same as Unix seconds."""
-        text = self.signed_time(request)
-        return None if text is None or self._stamp is None else self._stamp.seconds(text)
+        return None if self._stamp is None else self._stamp.seen_seconds(request, self._layout.seen(request))
 
     def sign(self, draft: Draft) -> None:
         """Add timestamp and signature."""
@@ -106,6 +106,10 @@ class HashVerifier:
 
 def key_bytes(secret: str, words: Signature) -> bytes:
     """Return the key that ``secret`` is; raise UsageError where it is none as the provider writes it."""
+    if secret.lstrip().startswith(_PUBLIC):
+        raise UsageError(
+            "a configured secret is a public key, which anybody may have: this provider's is one that nobody else knows"
+        )
     bare = secret.removeprefix(words.key_prefix)
     if words.key == "hex":
         try:
@@ -120,7 +124,7 @@ def key_bytes(secret: str, words: Signature) -> bytes:
             raise UsageError("a configured secret is not base64, as this provider's are") from None
     else:
         key = bare.encode()
-    if not key:
+    if not key.strip():
         raise UsageError("a configured secret is empty")
     return key
 

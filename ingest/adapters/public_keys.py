@@ -17,7 +17,7 @@ from ingest.adapters.base import RefusedError, Request
 from ingest.adapters.declaration import Signature
 from ingest.adapters.header_layout import Layout
 from ingest.adapters.stamps import Stamp
-from ingest.adapters.verifier import Draft
+from ingest.adapters.verifier import BY_PRIVATE_KEY_MAX, Draft
 from tidegate.errors import UsageError
 
 _Check = Callable[[bytes, bytes], bool]
@@ -48,6 +48,10 @@ class PublicKeyVerifier:
     def verify(self, request: Request, now_seconds: float) -> int:
         """Return which key verifies one of the signatures that ``request`` bears."""
         given, pairs = self._layout.read(request)
+        if len(given) > BY_PRIVATE_KEY_MAX:
+            raise RefusedError(
+                "malformed_signature", f"more than {BY_PRIVATE_KEY_MAX} signatures: a rotation needs two or three"
+            )
         timestamp = ""
         if self._stamp is not None:
             text = self._stamp.text(request, pairs)
@@ -73,8 +77,7 @@ class PublicKeyVerifier:
 
     def signed_seconds(self, request: Request) -> float | None:
         """Return the same as Unix seconds."""
-        text = self.signed_time(request)
-        return None if text is None or self._stamp is None else self._stamp.seconds(text)
+        return None if self._stamp is None else self._stamp.seen_seconds(request, self._layout.seen(request))
 
     def sign(self, draft: Draft) -> None:
         """Raise UsageError: only the provider can."""

@@ -55,6 +55,9 @@ class Splitter:
     def _found(self, request: Request, body: bytes) -> tuple[Any, Sequence[tuple[Any, bytes]]]:
         """Return the whole body, and each event with its bytes."""
         if self._words.body == "form" and is_form(request):
+            if body.lstrip(b" \t\r\n")[:1] in (b"{", b"["):
+                # The type is not signed. Read as a form, a text in somebody's JSON, `&payload=...`, would be the event.
+                raise RefusedError("malformed_body", "JSON, and the Content-Type says that it is a form")
             body = self._of_form(body)
         is_array = body.lstrip(b" \t\r\n").startswith(b"[")
         if self._words.batch == "array" or (self._words.batch == "either" and is_array):

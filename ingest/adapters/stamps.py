@@ -14,6 +14,8 @@ from ingest.adapters.verifier import all_of
 from tidegate import jsontext
 
 Pairs = Mapping[str, Sequence[str]]
+LOOKED_INTO_BYTES_MAX = 65_536
+"""Of a body that is parsed only to tell the operator what a stranger says of the time."""
 
 
 class Stamp:
@@ -92,6 +94,13 @@ class Stamp:
     def header(self) -> str | None:
         """Return the header that it is sent in, None where it is none."""
         return self._shown.split(" or ")[0] if self._headers else None
+
+    def seen_seconds(self, request: Request, pairs: Pairs) -> float | None:
+        """Return the same as Unix seconds, of whoever's request; None where that raises, and where it is in a large body."""
+        if self.in_body and len(request.body) > LOOKED_INTO_BYTES_MAX:
+            return None
+        text = self.seen(request, pairs)
+        return None if text is None else self.seconds(text)
 
     def seen(self, request: Request, pairs: Pairs) -> str | None:
         """Return the same as `text`; None where that raises."""

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ingest.adapters.base import RefusedError, Request, same
 from ingest.adapters.macs import keyed
 from ingest.adapters.stamps import Stamp
-from ingest.adapters.verifier import SIGNATURES_MAX, Draft
+from ingest.adapters.verifier import BY_PRIVATE_KEY_MAX, SIGNATURES_MAX, Draft
 from tidegate.errors import UsageError
 
 _MESSAGE_ID = re.compile(r"[!-\-/-~]+")
@@ -80,6 +80,10 @@ class StandardSignatures:
         if len(entries) > SIGNATURES_MAX:
             raise RefusedError(
                 "malformed_signature", f"more than {SIGNATURES_MAX} signatures: a rotation needs two or three"
+            )
+        if self._public and sum(entry.startswith("v1a,") for entry in entries) > BY_PRIVATE_KEY_MAX:
+            raise RefusedError(
+                "malformed_signature", f"more than {BY_PRIVATE_KEY_MAX} signatures v1a: a rotation needs two or three"
             )
         hmacs = [entry[3:] for entry in entries if entry.startswith("v1,")] if self._symmetric else []
         ed25519s = [entry[4:] for entry in entries if entry.startswith("v1a,")] if self._public else []

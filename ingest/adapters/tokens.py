@@ -25,7 +25,8 @@ class HeaderToken:
         self.secret_headers = frozenset(self._names)
         self._sent = first_of(header)
         self._prefix = "Basic " if self._basic else words.prefix
-        if self._basic and not all(":" in secret for secret in secrets):
+        if self._basic and not all(secret.partition(":")[2].strip() for secret in secrets):
+            # Without a password it is `:` that lets in, as where a variable in `user:$PASSWORD` is not set.
             raise UsageError("a secret of this provider is `user:password`, as in the URL's https://user:password@host")
         self._tokens = [
             base64.b64encode(secret.encode()).decode() if self._basic else _as_received(secret) for secret in secrets

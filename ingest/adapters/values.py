@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,9 @@ def _one(text: str) -> Value:
         raise WrongWordError("a value is empty")
     if text == "content":
         return lambda context: "sha256:" + hashlib.sha256(context.payload).hexdigest()
+    if text == "arrival":
+        # Where two events may be the same to the last byte, to store a repetition twice is better than to lose the second one.
+        return lambda context: f"arrival:{uuid.uuid4()}"
     if text == "signed-time":
         return lambda context: context.signed_time
     if text.startswith("="):

@@ -10,6 +10,8 @@ from ingest.adapters.base import Request
 
 SIGNATURES_MAX = 16
 """In one request. A rotation needs two or three, and whoever sends a thousand wants to keep us busy."""
+BY_PRIVATE_KEY_MAX = 4
+"""Of those that are checked with a public key: each hashes the whole body anew, 16 of 2 MiB for a third of a second."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,10 @@ class Verifier(Protocol):
         """Return the timestamp as the request bears it, None without a single one. Never raises."""
 
     def signed_seconds(self, request: Request) -> float | None:
-        """Return the same as Unix seconds, None where it is no time. Never raises."""
+        """Return the same as Unix seconds, None where it is no time, or in a body too large to look into. Never raises.
+
+        Asked of every request that is refused, so of strangers'.
+        """
 
     def sign(self, draft: Draft) -> None:
         """Make ``draft`` what the provider would send with the first secret; raise UsageError where nobody here could."""

@@ -220,6 +220,8 @@ def listed(texts: str | Sequence[str]) -> list[str]:
 def _one(text: str) -> str:
     if text == "content":
         return "the SHA-256 of its bytes"
+    if text == "arrival":
+        return "a text that is new each time it arrives"
     if text == "signed-time":
         return "the signed time"
     if text.startswith("="):

@@ -40,6 +40,19 @@ async def test_the_answers_are_the_providers_own(stream: Stream, pool: Pool, pro
         assert status == 401
 
 
+async def test_a_204_ends_without_the_text_that_was_declared_for_it(
+    stream: Stream, pool: Pool, providers: dict[str, Any]
+) -> None:
+    handshake = {"when": {"type": "hello"}, "signed": False, "status": 204, "text": "type"}
+    words = OWN | {"answers": {"success": 204, "text": "[accepted]"}, "handshakes": [handshake]}
+    async with running(stream, pool, sources_of_test=SOURCE, providers={"acme": words}) as gate:
+        headers = {"X-Acme": SECRET, "Content-Type": "application/json"}
+        for body in (b'{"type": "hello"}', b'{"id": 1, "type": "a"}'):
+            status, answered, _ = await gate.raw("POST", "/webhooks/acme", headers=headers, data=body)
+            assert (status, answered.get("content-length")) == (204, None)
+        assert len(await gate.waiting()) == 1
+
+
 async def test_no_header_that_proves_anything_is_kept(stream: Stream, pool: Pool, providers: dict[str, Any]) -> None:
     """Whatever it is called: `X-Acme` looks like no secret."""
     async with running(stream, pool, sources_of_test=SOURCE, providers=providers) as gate:

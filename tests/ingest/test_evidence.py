@@ -154,6 +154,22 @@ async def test_our_own_tests_are_no_evidence_that_the_provider_signs_with_a_secr
     assert (found["new"].count, found["old"].since) == (2, 1)
 
 
+@pytest.mark.parametrize("theirs", [[], [1], [4], [1, 4]])
+async def test_the_times_are_of_what_the_provider_sent(stream: Stream, theirs: list[int]) -> None:
+    """Whether it is written down at once, or waits and is put together with what comes later."""
+    secret = Secret("crm", "new", "0a")
+    kept = Evidence(uses_of(stream), [secret])
+    for second in range(6):
+        secret.verified(1_800_000_000.0 + second, "Provider/1" if second in theirs else f"{OWN_AGENT}1.0")
+        if second == 2:
+            kept._collect()  # as where Redis took nothing
+    await kept.flush()
+    found = (await known(uses_of(stream)))["new"]
+    seen = [1_800_000_000_000 + second * 1000 for second in theirs]
+    assert found.count == 6
+    assert (found.first_ms, found.last_ms) == ((seen[0], seen[-1]) if seen else (None, None))
+
+
 async def test_a_body_that_was_signed_packed_is_counted_too(stream: Stream) -> None:
     adapter = adapters.build("standard-webhooks", [OLD])
     body = gzip.compress(BODIES["crm"])

@@ -27,6 +27,7 @@ PROVIDERS = {
     "calls": "twilio",
     "hooks": "okta",
     "shop": "shopify",
+    "code": "github",
     "acme": "acme",
     "slow": "acme",
 }
@@ -261,6 +262,32 @@ async def test_a_form_that_cannot_be_stored_is_refused(gate: Running, body: byte
 
 
 # ---- CloudEvents
+
+
+@pytest.mark.parametrize(("depth", "status"), [(255, 202), (256, 400)])
+async def test_json_in_a_field_of_a_form_is_no_way_around_the_limit_of_depth(
+    gate: Running, depth: int, status: int
+) -> None:
+    nested = json.dumps({"action": "x", "deep": "@"}).replace('"@"', "[" * depth + "]" * depth)
+    headers, body = gate.sources["code"].adapter.sign(
+        b"payload=" + quote(nested, safe="").encode(),
+        url="",
+        now_seconds=time.time(),
+        message_id="m",
+        headers=[*FORM.items(), ("X-GitHub-Delivery", "d"), ("X-GitHub-Event", "push")],
+    )
+    assert (await gate.raw("POST", "/webhooks/code", data=body, headers=headers))[0] == status
+    assert len(await gate.waiting()) == (status == 202)
+
+
+@pytest.mark.parametrize("name", ["X-Original-URL", "X-Forwarded-Uri", "Referer"])
+async def test_a_token_in_the_url_is_not_kept_where_a_proxy_repeats_the_url(gate: Running, name: str) -> None:
+    called = f"/webhooks/events?access_token={SECRET}"
+    event = b'{"id":"1","source":"/s","specversion":"1.0","type":"t"}'
+    headers = {"content-type": "application/cloudevents+json", name: f"https://hooks.example.com{called}"}
+    assert (await gate.raw("POST", called, data=event, headers=headers))[0] == 202
+    (delivery,) = await gate.waiting()
+    assert dict(delivery.event.headers)[name.lower()].endswith("/webhooks/events?access_token=***")
 
 
 async def test_cloudevents_come_in_every_mode_and_each_is_one_event(gate: Running) -> None:

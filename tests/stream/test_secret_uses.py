@@ -57,11 +57,18 @@ async def test_what_others_verified_since_is_counted_for_each(uses: SecretUses) 
     assert [use.since for use in (await uses.load())["shop"]] == [0, 0]
 
 
-async def test_what_we_sent_ourselves_is_a_use_and_no_evidence_against_another(uses: SecretUses) -> None:
+async def test_what_we_sent_ourselves_is_no_evidence_for_one_or_against_another(uses: SecretUses) -> None:
+    """Else a test every hour would stand for the provider's traffic in the days that an old secret is waited for."""
     await uses.tell([old(10, T, T), new()], T)
+    await uses.tell([Used("shop", "0b", new().label, 3, 0, 0, own=3)], T + 5)
+    second = (await uses.load())["shop"][1]
+    assert (second.count, second.first_ms, second.last_ms, second.since) == (3, None, None, 0)
+    await uses.tell([old(2, T + 6, T + 6)], T + 6)
+    await uses.tell([Used("shop", "0b", new().label, 1, 0, 0, own=1)], T + 7)
+    assert (await uses.load())["shop"][1].since == 2
     await uses.tell([Used("shop", "0b", new().label, 7, T + 1, T + 9, own=5)], T + 9)
     first, second = (await uses.load())["shop"]
-    assert (first.since, second.count, second.last_ms) == (2, 7, T + 9)
+    assert (first.since, second.count, second.first_ms, second.last_ms) == (2, 11, T + 1, T + 9)
 
 
 async def test_gates_that_tell_late_or_out_of_order_make_nothing_older(uses: SecretUses) -> None:

@@ -76,7 +76,7 @@ def _set(words: Events, payload: Payload, alternatives: list[str], value: str | 
                 payload = replace(payload, headers=[*others, *([(spelled, value)] if value is not None else [])])
                 if value is not None:
                     return payload
-        elif not text.startswith(("query:", "=")) and text not in ("content", "signed-time"):
+        elif not text.startswith(("query:", "=")) and text not in ("content", "arrival", "signed-time"):
             changes: list[bool] = []
             body = _in_body(words, payload, partial(_walked, words, text, value, changes))
             if changes:

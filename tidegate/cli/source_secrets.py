@@ -77,7 +77,8 @@ def evidence(one: Standing, now: datetime) -> str:
         return "nothing on record"
     since = f"since {_date(use.known_ms)}"
     if use.last_ms is None:
-        return f"never verified a request {since}"
+        sent = f" but for {use.count:,} that we sent ourselves" if use.count else ""
+        return f"never verified a request{sent} {since}"
     last_ms = max(0.0, now.timestamp() * 1000 - use.last_ms)
     requests = f"{use.count:,} request{'s' if use.count != 1 else ''}"
     return f"verified {requests} {since}, the last {_span(last_ms)} ago"

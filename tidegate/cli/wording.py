@@ -102,6 +102,8 @@ def values(texts: str | Sequence[str], *, joined: str = " + ") -> str:
 def _one(text: str) -> str:
     if text == "content":
         return "a hash of the event"
+    if text == "arrival":
+        return "a new one for each arrival"
     if text == "signed-time":
         return "the signed time"
     if text.startswith("="):

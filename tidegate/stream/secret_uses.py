@@ -30,7 +30,7 @@ _OF_SECRET = ("label", "known_ms", "held_ms", "count", "first_ms", "last_ms", "s
 class Used:
     """What one gate has to tell of one secret: it has it, and since it told last ``count`` requests verified with it.
 
-    ``own`` of them were sent by `tidegate send` and `tidegate sources test`.
+    ``own`` of them were sent by `tidegate send` and `tidegate sources test`; the times are of the others.
     """
 
     source: str
@@ -44,7 +44,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class SecretUse:
-    """What is known of one secret. Times in Unix milliseconds, None where it never verified.
+    """What is known of one secret. Times in Unix milliseconds, None where it never verified what others than we sent.
 
     ``known_ms``: since when there is a record. ``held_ms``: when a gate last said that it has it, which each does once a
     minute. ``silence_ms``: the longest time without it after which it came again. ``since``: how many requests of the

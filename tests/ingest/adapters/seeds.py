@@ -159,7 +159,7 @@ def _handshake(provider: str, adapter: Adapter, words: Handshake, challenge: obj
             headers.append((name.strip(), str(content)))
         elif kind == "query":
             query.append((name.strip(), str(content).encode("utf-8", "surrogatepass").decode("latin-1")))
-        elif not value.startswith("=") and value not in ("content", "signed-time"):
+        elif not value.startswith("=") and value not in ("content", "arrival", "signed-time"):
             _put(body, value.removeprefix("$.").split("."), content)
     asked = urlencode(query, encoding="latin-1")
     if words.method == "POST":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -32,10 +33,51 @@ def test_a_provider_like_no_other_names_all() -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("secrets", [[], [""], ["c2VjcmV0c2VjcmV0", ""], ["\udc80"]])
+@pytest.mark.parametrize("secrets", [[], [""], [" "], ["\n\t"], ["c2VjcmV0c2VjcmV0", ""], ["\udc80"]])
 def test_a_source_without_a_usable_secret_does_not_start(provider: str, secrets: list[str]) -> None:
     with pytest.raises(UsageError):
         build(provider, secrets)
+
+
+@pytest.mark.parametrize("secret", ["", " "])
+def test_a_handshake_secret_that_everybody_can_present_does_not_start(secret: str) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        build("meta", [SECRET], handshake_secret=secret)
+
+
+@pytest.mark.parametrize("secret", [":", "user:", "user: ", "user"])
+def test_a_user_without_a_password_does_not_start(secret: str) -> None:
+    with pytest.raises(UsageError, match="user:password"):
+        build("postmark", [secret])
+
+
+@pytest.mark.parametrize("provider", ["github", "stripe", "cloudinary", "whop"])
+@pytest.mark.parametrize("secret", ["-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n", "whpk_c2VjcmV0"])
+def test_a_public_key_is_no_key_to_sign_with(provider: str, secret: str) -> None:
+    """Everybody has it, so everybody could."""
+    with pytest.raises(UsageError, match="is a public key"):
+        build(provider, [secret])
+
+
+@pytest.mark.parametrize(
+    ("signature", "timestamp", "is_good"),
+    [
+        ({"kind": "hmac", "signed": "{timestamp}.{body}"}, {"header": "X-Time"}, True),
+        ({"kind": "hmac", "signed": "{header:X-Time}.{body}"}, {"header": "x-time"}, True),
+        ({"kind": "hmac"}, {"body": "at"}, True),
+        ({"kind": "standard-webhooks"}, {"header": "webhook-timestamp"}, True),
+        ({"kind": "hmac"}, {"header": "X-Time"}, False),
+        ({"kind": "hmac", "signed": "{url}"}, {"body": "at"}, False),
+        ({"kind": "token"}, {"header": "X-Time"}, False),
+        ({"kind": "token"}, {"body": "at"}, False),
+    ],
+)
+def test_a_time_that_nothing_signs_is_not_taken_for_a_guard_against_repetition(
+    signature: dict[str, Any], timestamp: dict[str, Any], is_good: bool
+) -> None:
+    words = {"signature": signature | {"header": "X-Acme"}, "timestamp": timestamp}
+    with nullcontext() if is_good else pytest.raises(UsageError, match="could send it again"):
+        build("acme", [SECRET], own={"acme": words})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,6 +133,13 @@ def test_another_url_or_method_is_refused(version: str) -> None:
         request(captured.body, captured.headers, method="PUT"),
     ):
         assert refusal(adapter, changed) == "bad_signature"
+
+
+def test_a_zero_cannot_be_moved_from_the_url_to_the_time_that_is_signed_right_behind_it() -> None:
+    captured = by_sdk("", "v3", url=URL + "?eventId=120", method="GET")
+    assert refusal(adapter, captured) is None
+    moved = with_header(captured, "X-HubSpot-Request-Timestamp", "0" + MS)
+    assert refusal(adapter, replace(moved, url=URL + "?eventId=12")) == "malformed_signature"
 
 
 def test_either_secret_verifies_while_one_is_rotated() -> None:

@@ -18,7 +18,7 @@ def identified(
     provider: str, value: dict[str, Any], *, later_seconds: int = 0, headers: dict[str, str] | None = None
 ) -> str:
     """Return the id of the event in ``value``, as the provider sends it after a while, perhaps once more."""
-    adapter = build(provider, [SECRET])
+    adapter = build(provider, [f"user:{SECRET}" if provider == "postmark" else SECRET])
     made, body = adapter.sign(
         json.dumps(value).encode(),
         url="https://hooks.example.com/x",
@@ -53,7 +53,26 @@ def outreach(delivered_at: str = "2026-11-24T10:00:00Z", **attributes: Any) -> d
     return {"data": data, "meta": {"eventName": "mailing.updated", "deliveredAt": delivered_at}}
 
 
+def figma(**held: Any) -> dict[str, Any]:
+    return {
+        "event_type": "LIBRARY_PUBLISH",
+        "webhook_id": "22",
+        "timestamp": "2026-11-24T10:00:00Z",
+        "file_key": "z",
+        **held,
+    }
+
+
 OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "lead_id": 7}
+
+
+CLICK = {
+    "RecordType": "Click",
+    "MessageID": "m",
+    "Recipient": "ada@example.com",
+    "OriginalLink": "https://example.com/a",
+    "ReceivedAt": "2026-11-24T10:00:00Z",
+}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +100,19 @@ OTHER_NAMES = {"event": "EMAIL_OPENED", "timestamp": "2026-11-24T10:00:00Z", "le
         ),
         ("outreach", outreach(openCount=1), outreach(openCount=2)),
         ("outreach", outreach(), outreach("2026-11-24T10:00:01Z")),
+        # One publication of a library is one event for its components and one for its styles, of the same moment.
+        (
+            "figma",
+            figma(created_components=[{"key": "c"}]),
+            figma(created_components=[], created_styles=[{"key": "s"}]),
+        ),
+        (
+            "docusign",
+            {"event": "template-created", "data": {"templateId": "t"}},
+            {"event": "template-created", "data": {"templateId": "u"}},
+        ),
+        # What guards a mailbox opens all links of a message at once.
+        ("postmark", CLICK, CLICK | {"OriginalLink": "https://example.com/b"}),
         ("instantly", {"event_type": "email_sent", "timestamp": "a"}, {"event_type": "email_sent", "timestamp": "b"}),
     ],
 )
@@ -98,6 +130,7 @@ def test_what_changes_with_each_delivery_is_no_part_of_an_id() -> None:
     requests = [identified("outreach", outreach(), headers={"Outreach-Webhook-ID": name}) for name in ("r1", "r2")]
     assert requests[0] == requests[1]
     assert identified("smartlead", smartlead()) == identified("smartlead", smartlead(secret_key="older"))
+    assert identified("figma", figma(retries=0)) == identified("figma", figma(retries=1))
 
 
 def test_salesloft_says_in_a_header_what_happened_to_the_record_in_the_body() -> None:
@@ -122,3 +155,35 @@ def test_of_an_event_without_its_id_it_is_said_where_that_was_looked_for() -> No
         build("acme", [SECRET], own=own).split(request(b'{"type": "x"}', []))
     assert caught.value.reason == "no_event_id"
     assert caught.value.detail.endswith("events.id is data.order.id, else header:X-Id")
+
+
+@pytest.mark.parametrize(
+    ("provider", "alike"),
+    [
+        ("clickup", {"event": "folderUpdated", "folder_id": "96772212", "webhook_id": "7fa3ec74"}),
+        (
+            "microsoft-graph",
+            {"value": [{"subscriptionId": "s", "resource": "/me/drive/root", "changeType": "updated"}]},
+        ),
+    ],
+)
+def test_of_events_that_are_the_same_to_the_last_byte_none_is_lost(provider: str, alike: dict[str, Any]) -> None:
+    assert identified(provider, alike) != identified(provider, alike)
+
+
+def test_sanitys_key_tells_two_changes_of_a_document_whose_projection_shows_neither() -> None:
+    projected = {"slug": "tide"}
+    first, second = (identified("sanity", projected, headers={"Idempotency-Key": key}) for key in ("k1", "k2"))
+    assert first != second
+
+
+def test_what_postmark_has_yet_to_invent_is_told_apart_rather_than_refused_for_good() -> None:
+    adapter = build("postmark", ["user:password"])
+    ids = set()
+    for value in ({"RecordType": "Dream", "n": 1}, {"RecordType": "Dream", "n": 2}):
+        made, body = adapter.sign(
+            json.dumps(value).encode(), url="https://h.example/x", now_seconds=NOW, message_id="m"
+        )
+        [event] = adapter.split(request(body, made))
+        ids.add(event.provider_event_id)
+    assert len(ids) == 2

@@ -130,6 +130,13 @@ def test_an_escaped_copy_of_the_secret_is_masked_too() -> None:
     assert found.payload == b'{"_id":"a","deep":{"***":["***",1.0]}}'
 
 
+@pytest.mark.parametrize("secrets", [["abcd", "abcdefgh"], ["abcdefgh", "abcd"]])
+def test_of_a_secret_that_begins_as_another_does_no_end_is_stored(secrets: list[str]) -> None:
+    rotating = build("lemlist", secrets)
+    [found] = rotating.split(request(b'{"_id":"a","copy":"<abcdefgh>","secret":"abcd"}'))
+    assert found.payload == b'{"_id":"a","copy":"<***>"}'
+
+
 @settings(deadline=None)  # a busy machine is no failure
 @given(json_values(["secret", "a", "b"]), st.booleans())
 def test_no_copy_of_the_secret_is_ever_stored(value: object, ascii_only: bool) -> None:

@@ -2,7 +2,7 @@
 
 KEYS 1 secret uses
 ARGV 1 now_ms, then seven a secret: source, mark, label, count since told last, how many of those we sent ourselves,
-     first_ms and last_ms of those (any where count is 0)
+     first_ms and last_ms of the others (any where there are none)
 Returns nothing
 
 Several gates tell of the same secret, and one that had no Redis for a while tells late: the oldest and the newest time win,
@@ -22,7 +22,9 @@ for at = 2, #ARGV, 7 do
   local count, own, first_ms, last_ms = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5], ARGV[at + 6]
   if count > 0 then
     redis.call('HINCRBY', key, 'count:' .. id, count)
-    -- What we sent to try a source says nothing of what its provider signs with.
+  end
+  -- What we sent to try a source says nothing of what its provider signs with: a test an hour would look like its traffic.
+  if count > own then
     redis.call('HINCRBY', key, 'total:' .. source, count - own)
     local before_ms = tonumber(redis.call('HGET', key, 'last_ms:' .. id))
     if before_ms then
@@ -42,6 +44,6 @@ end
 -- Only now, when all of this call are counted: what came in the same second did not come after it.
 for at = 2, #ARGV, 7 do
   local total = redis.call('HGET', key, 'total:' .. ARGV[at]) or '0'
-  local set = tonumber(ARGV[at + 3]) > 0 and 'HSET' or 'HSETNX'
+  local set = tonumber(ARGV[at + 3]) > tonumber(ARGV[at + 4]) and 'HSET' or 'HSETNX'
   redis.call(set, key, 'total_then:' .. ARGV[at] .. ':' .. ARGV[at + 1], total)
 end

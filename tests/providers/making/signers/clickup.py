@@ -31,6 +31,16 @@ SIGNER = hmac_signer(
                 {"event": "taskDeleted", "task_id": "1vj38vv", "webhook_id": "7fa3ec74-69a8-4530-a251-8a13730bd204"}
             ),
         ),
+        Body(
+            "folderUpdated, which nothing tells from the next",
+            compact(
+                {
+                    "event": "folderUpdated",
+                    "folder_id": "96772212",
+                    "webhook_id": "7fa3ec74-69a8-4530-a251-8a13730bd204",
+                }
+            ),
+        ),
         Body("an event that nobody knows", compact(_event("taskEaten", 15))),
     ],
 )

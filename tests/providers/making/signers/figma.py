@@ -19,6 +19,7 @@ SIGNER = body_secret_signer(
         Body("FILE_COMMENT, with unicode", compact(_event("FILE_COMMENT", comment=[{"text": "schön 👍 日本"}]))),
         Body("LIBRARY_PUBLISH, over several lines", pretty(_event("LIBRARY_PUBLISH", file_key="z"))),
         Body("FILE_DELETE, escaped", spaced(_event("FILE_DELETE", file_name="né"))),
+        Body("FILE_UPDATE once more", compact(_event("FILE_UPDATE", file_key="zH1EAKPXZbFXrG2TC7cyc4", retries=1))),
         Body("PING", compact(_event("PING"))),
         Body("a type that nobody knows", compact(_event("MOON_WANED"))),
     ],

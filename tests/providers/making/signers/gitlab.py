@@ -10,7 +10,8 @@ def _headers(kind: str, number: int) -> tuple[tuple[str, str], ...]:
     return (("X-Gitlab-Event", kind), ("Idempotency-Key", f"f5e5f430-f57b-4e6e-9fac-d9128cd722{number}"))
 
 
-def _event(kind: str, **attributes: object) -> dict[str, object]:
+def event(kind: str, **attributes: object) -> dict[str, object]:
+    """Return what GitLab sends of ``kind``."""
     return {
         "object_kind": kind,
         "project": {"id": 1, "path_with_namespace": "gitlab-org/gitlab-test"},
@@ -23,11 +24,11 @@ SIGNER = header_token_signer(
     secret="glwh-Zk3Vq8YtR2nXw7Lp",
     other_secret="glwh-00000000000000000",
     bodies=[
-        Body("issue.open", compact(_event("issue", action="open")), _headers("Issue Hook", 10)),
-        Body("note, with unicode", compact(_event("note", note="schön 👍 日本")), _headers("Note Hook", 11)),
+        Body("issue.open", compact(event("issue", action="open")), _headers("Issue Hook", 10)),
+        Body("note, with unicode", compact(event("note", note="schön 👍 日本")), _headers("Note Hook", 11)),
         Body(
             "merge_request.merge, over several lines",
-            pretty(_event("merge_request", action="merge")),
+            pretty(event("merge_request", action="merge")),
             _headers("Merge Request Hook", 12),
         ),
         Body(
@@ -35,7 +36,7 @@ SIGNER = header_token_signer(
             spaced({"object_kind": "push", "event_name": "push", "project_id": 15, "user_name": "Zoë"}),
             _headers("Push Hook", 13),
         ),
-        Body("a kind that nobody knows", compact(_event("moon")), _headers("Moon Hook", 14)),
-        Body("without an idempotency key", compact(_event("wiki_page", action="create"))),
+        Body("a kind that nobody knows", compact(event("moon")), _headers("Moon Hook", 14)),
+        Body("without an idempotency key", compact(event("wiki_page", action="create"))),
     ],
 )

@@ -32,6 +32,10 @@ SIGNER = query_token_signer(
             "of the subscription itself",
             compact({"value": [{"subscriptionId": "7f10", "lifecycleEvent": "reauthorizationRequired"}]}),
         ),
+        Body(
+            "of a drive, without an id",
+            compact({"value": [{"subscriptionId": "38031b7d", "resource": "/me/drive/root", "changeType": "updated"}]}),
+        ),
         Body("a change that nobody knows", compact({"value": [_notification("eclipsed", 6)]})),
     ],
 )
