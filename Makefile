@@ -43,7 +43,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 demo: setup ## the whole system with signed traffic and a killed worker, then its ledger; ends by itself
 	$(BIN)/tidegate demo
 
-up: setup ## the same without the traffic: stays up until Ctrl-C, keeps its data in ./.tidegate
+up: setup ## serve the sources of tidegate.toml on embedded servers until Ctrl-C; data in ./.tidegate
 	$(BIN)/tidegate up
 
 test: setup check ## check, then all tests; servers: TIDEGATE_TEST_SERVERS=auto|embedded|testcontainers|installed

@@ -45,6 +45,11 @@ def test_python_runs(text: str) -> None:
         assert len(handlers)
 
 
+def test_as_many_providers_are_promised_as_there_are() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert {int(number) for number in re.findall(r"(\d+) providers", text)} == {len(catalogue.names())}
+
+
 @pytest.mark.parametrize("text", cases("toml"))
 def test_settings_load_and_sources_work(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tomllib.loads(text)

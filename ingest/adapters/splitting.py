@@ -97,7 +97,8 @@ class Splitter:
         kind, fault = self._kind(context)
         named = self._id(context)
         if named is None:
-            missing = f"nothing tells this event from another: there is no {_said(self._words.id)}"[:_FAULT_CHARS_MAX]
+            missing = f"it has no id, by which to know it when it is sent again: events.id is {_said(self._words.id)}"
+            missing = missing[:_FAULT_CHARS_MAX]
             if alone:
                 raise RefusedError("no_event_id", missing)
             return Parsed(content_id(context.payload), kind, None, "", context.payload, malformed=missing)
@@ -203,7 +204,7 @@ def _listed(texts: str | Sequence[str]) -> list[str]:
 
 
 def _said(texts: str | Sequence[str]) -> str:
-    return " and ".join(_listed(texts))
+    return " and ".join(text.replace(" | ", ", else ") for text in _listed(texts))
 
 
 def _key(text: str) -> Callable[[Context, str], str]:

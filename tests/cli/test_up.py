@@ -110,6 +110,16 @@ def test_without_sources_three_are_made_and_the_env_file_leads_to_them(tmp_path:
         done = told(tmp_path, "send hubspot")
         assert (done.returncode, done.stdout[:3]) == (0, "202"), done.stderr
         assert told(tmp_path, "audit").returncode == 0
+        bare = {"PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            ["/bin/sh", "-c", ". .tidegate/env && command -v tidegate"],
+            cwd=tmp_path,
+            env=bare,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == f"{Path(sys.executable).parent / 'tidegate'}\n"
     assert (tmp_path / ".tidegate" / "env").stat().st_mode & 0o077 == 0
 
 

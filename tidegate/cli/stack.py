@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 import signal
+import sys
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -170,7 +171,9 @@ class Stack:
             "TIDEGATE_INGEST__PORT": str(gate_port),  # where `tidegate send` posts to
         }
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._environment.items()]
-        self._write("env", "".join(lines))
+        programs = shlex.quote(str(Path(sys.executable).parent))
+        found = f'command -v tidegate >/dev/null || export PATH="$PATH":{programs}\n'
+        self._write("env", found + "".join(lines))
         self._init()
         self.gate = self._process("gate", "ingest", "--host", "127.0.0.1", "--port", str(gate_port), port=gate_port)
         for _ in range(self._workers):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -103,12 +102,11 @@ def _show(console: Console, stack: Stack, settings: Settings, secrets: DemoSourc
         body = json.dumps({"_id": "act_1", "type": "emailsOpened", "secret": secrets.lemlist})
         click.echo("\nSend an event:\n")
         click.echo(f"  curl -H 'Content-Type: application/json' -d '{body}' \\\n    {stack.gate_url}/webhooks/lemlist")
-    tidegate = "tidegate" if shutil.which("tidegate") else os.path.relpath(Path(sys.executable).parent / "tidegate")
     name = next(iter(settings.sources))
     click.echo("\nIn another terminal:\n")
     click.echo("  . .tidegate/env")
-    click.echo(f"  {tidegate} sources test {name}")
-    click.echo(f"  {tidegate} audit\n")
+    click.echo(f"  tidegate sources test {name}")
+    click.echo("  tidegate audit\n")
 
 
 def _wait_for_ctrl_c() -> None:

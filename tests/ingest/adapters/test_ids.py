@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.adapters import build
+from ingest.adapters.base import RefusedError
 from tests.ingest.adapters.requests import NOW, request
 
 SECRET = "1f0e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -146,6 +147,14 @@ def test_intercoms_own_id_goes_before_the_content() -> None:
     assert identified("intercom", event) == identified("intercom", event | {"delivery_attempts": 2}) == "notif_1"
     ping = {"topic": "ping", "id": None, "created_at": 1}
     assert identified("intercom", ping) != identified("intercom", ping | {"created_at": 2})
+
+
+def test_of_an_event_without_its_id_it_is_said_where_that_was_looked_for() -> None:
+    own = {"acme": {"signature": {"kind": "token", "header": "X-T"}, "events": {"id": "data.order.id | header:X-Id"}}}
+    with pytest.raises(RefusedError) as caught:
+        build("acme", [SECRET], own=own).split(request(b'{"type": "x"}', []))
+    assert caught.value.reason == "no_event_id"
+    assert caught.value.detail.endswith("events.id is data.order.id, else header:X-Id")
 
 
 @pytest.mark.parametrize(
