@@ -107,4 +107,4 @@ def _path(scope: Scope) -> str:
 
 def _with_query(base: str, scope: Scope) -> str:
     query = scope["query_string"].decode("latin-1")
-    return f"{base}?{query}" if query else base
+    return f"{base.partition('?')[0]}?{query}" if query else base

@@ -218,7 +218,7 @@ def test_a_label_may_be_64_characters_long_and_of_any_script(tmp_path: Path) -> 
         ("", 'a source has a list of secrets, one at least: secrets = ["env:NAME"]'),
         ('secrets = ["a"]\npublic_url = "hooks.example.com/x"', "it is the whole URL that the provider was given"),
         ('secrets = ["a"]\npublic_url = "https://"', "it is the whole URL that the provider was given"),
-        ('secrets = ["a"]\npublic_url = "https://hooks.example.com/x?a=1"', "it is the URL up to its query"),
+        ('secrets = ["a"]\npublic_url = "https://hooks.example.com/x#a"', "what follows a # is never sent"),
     ],
 )
 def test_what_is_wrong_with_a_source_is_said_in_our_own_words(tmp_path: Path, source: str, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -61,3 +62,18 @@ async def test_no_header_that_proves_anything_is_kept(stream: Stream, pool: Pool
         (kept,) = await gate.waiting()
         assert kept.event.headers["x-other"] == "kept"
         assert SECRET not in json.dumps(dict(kept.event.headers))
+
+
+@pytest.mark.parametrize("query", ["", "?a=1"])
+async def test_a_url_that_was_given_with_a_query_is_signed_with_it_once(stream: Stream, pool: Pool, query: str) -> None:
+    """A proxy may have taken it off; put on twice it would make every signature fail."""
+    told = "https://hooks.example.com/webhooks/eu?a=1"
+    sources = {"eu": {"provider": "hubspot", "secrets": [SECRET], "public_url": told}}
+    async with running(stream, pool, sources_of_test=sources) as gate:
+        made, body = gate.sources["eu"].adapter.sign(
+            b'{"eventId": "1"}', url=told, now_seconds=time.time(), message_id="m"
+        )
+        status, _, _ = await gate.raw("POST", f"/webhooks/eu{query}", headers=dict(made), data=body)
+        assert status == 202
+        status, _, _ = await gate.raw("POST", "/webhooks/eu?a=2", headers=dict(made), data=body)
+        assert status == 401

@@ -103,7 +103,7 @@ def _as_the_gate_takes_it(parsed: object, adapter: Adapter | None, public_url: s
         return parsed
     own = str(parsed.get("url", ""))
     query = own.partition("?")[2]
-    url = f"{public_url}?{query}" if query else public_url
+    url = f"{public_url.partition('?')[0]}?{query}" if query else public_url
     return parsed if url == own else {**parsed, "url": url}
 
 

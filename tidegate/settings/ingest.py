@@ -19,7 +19,8 @@ class SourceSettings(Section):
     secrets: Annotated[list[LabelledSecret], Field(min_length=1)]
     """Any of them verifies, so that one can be rotated without losing an event. Each is a text, or a table with a label."""
     public_url: str | None = None
-    """The URL the provider was given, for those that sign it. Without it the URL is rebuilt from the Host header."""
+    """The URL the provider was given, for those that sign it. The query that a request is called with goes before one in it.
+    Without it the URL is rebuilt from the Host header."""
     handshake_secret: SecretStr | None = None
     """What a provider presents when it asks whether the URL is ours, where that is another secret (Meta's verify token)."""
     tolerance_seconds: Annotated[int | None, Field(ge=1)] = None
@@ -40,8 +41,8 @@ class SourceSettings(Section):
         """Refuse part of a URL: every signature over it would fail, and nobody would know why."""
         if given is not None and not re.match(r"https?://[^/?#\s]", given):
             raise ValueError("it is the whole URL that the provider was given: https://hooks.example.com/webhooks/...")
-        if given is not None and ("?" in given or "#" in given):
-            raise ValueError("it is the URL up to its query: the one that a request was called with is added")
+        if given is not None and "#" in given:
+            raise ValueError("it is the URL that is called: what follows a # is never sent")
         return given
 
     @field_validator("secrets", mode="before")
