@@ -137,7 +137,7 @@ def timestamp(words: Declaration) -> Rows:
         (
             "refused",
             f"what was signed more than {duration(stamp.tolerance_seconds)} ago, or more than {duration(ahead)} ahead of the "
-            "clock here; `tolerance_seconds` of the source goes before both",
+            "clock here; `tolerance_seconds` of the source replaces both",
         ),
     ]
 
