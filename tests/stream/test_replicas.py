@@ -31,10 +31,19 @@ async def pair(own_redis: Callable[..., RedisServer]) -> AsyncIterator[tuple[Cli
         follower.replicaof("127.0.0.1", primary.port)
 
     async def follows() -> bool:
-        info = await client.info("replication")
-        return any(f"slave{n}" in info and info[f"slave{n}"]["state"] == "online" for n in range(2))
+        # Online is it once it was sent everything; it answers when it has loaded that.
+        await client.delete("tg:nothing")
+        await client.set("tg:nothing", 1, px=1)
+        return bool(await client.execute_command("WAIT", 1, 100) == 1)  # type: ignore[no-untyped-call]
+
+    async def may_stop() -> bool:
+        """A server does not stop, whatever it is told, before it has written its first file of commands."""
+        with sync_redis.Redis.from_url(replica.url) as follower:
+            told = follower.info("persistence")
+        return not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"])
 
     await until(follows)
+    await until(may_stop)
     yield client, replica
     await client.aclose()
 
@@ -78,7 +87,7 @@ async def _appended(stream: Stream) -> bool:
 async def test_more_replicas_than_there_are_is_a_failure(pair: tuple[Client, RedisServer]) -> None:
     client, _ = pair
     with pytest.raises(NotReplicatedError, match="1 of 2"):
-        await stream_of(client, count=2, wait_ms=500).append(0, [appendable(event())])
+        await stream_of(client, count=2, wait_ms=2000).append(0, [appendable(event())])
 
 
 async def test_a_redis_before_7_2_is_asked_with_wait(
