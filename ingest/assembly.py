@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,8 @@ from tidegate.telemetry import health, logs
 
 log = logs.get(__name__)
 
+CANCEL_SECONDS = 1.0
+"""How long a task has to end before it is told again."""
 LAST_RECORDS_SECONDS = 1.0
 """How long a leaving gate tries to write down what it refused last."""
 INBOX_EVENTS_MAX = 500
@@ -91,12 +93,19 @@ class Parts:
             yield
             await self.tiers.drain()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
             with contextlib.suppress(TimeoutError):  # records are not worth a late end
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
                     await asyncio.gather(self.rejects.flush(), self.evidence.flush())
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel ``tasks`` until each has ended: a cancellation that meets an answer in the same moment can be swallowed below us."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
 
 
 async def _forever(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
